@@ -1,0 +1,42 @@
+// Command ros is the OS command and, under other names, every program of ours
+// that runs after the hand-over to PID 1. One file on the medium and one copy
+// in the page cache serve them all.
+package main
+
+import (
+	"os"
+	"path/filepath"
+
+	"github.com/bulkhead-os/bulkhead/internal/cli"
+	"github.com/bulkhead-os/bulkhead/internal/power"
+	"github.com/bulkhead-os/bulkhead/internal/service/cloudinit"
+	"github.com/bulkhead-os/bulkhead/internal/service/console"
+	"github.com/bulkhead-os/bulkhead/internal/service/health"
+	"github.com/bulkhead-os/bulkhead/internal/service/network"
+	"github.com/bulkhead-os/bulkhead/sysdocker/orchestrator"
+	"github.com/bulkhead-os/bulkhead/userdocker"
+)
+
+// programs maps the name the binary was called by to what it does. Each gets
+// os.Args and returns the exit code.
+var programs = map[string]func(args []string) int{
+	"ros":          cli.Main,
+	"orchestrator": orchestrator.Main,
+	"cloud-init":   cloudinit.Main,
+	"console":      console.Main,
+	"network":      network.Main,
+	"user-docker":  userdocker.Main,
+	"health":       health.Main,
+	"halt":         power.Main,
+	"poweroff":     power.Main,
+	"reboot":       power.Main,
+	"shutdown":     power.Main,
+}
+
+func main() {
+	run, ok := programs[filepath.Base(os.Args[0])]
+	if !ok {
+		run = cli.Main
+	}
+	os.Exit(run(os.Args))
+}

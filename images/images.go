@@ -1,0 +1,148 @@
+// Package images holds the declarations of the OS service images and
+// services: what goes into each image, how its container runs and with which
+// privileges. One folder per service, one service.yml in each. It has no
+// running code; iso builds the images, sysdocker runs the services.
+package images
+
+import (
+	"embed"
+	"time"
+)
+
+// Declarations are the service.yml files as shipped.
+//
+//go:embed */service.yml
+var Declarations embed.FS
+
+// A Declaration is one service.yml.
+type Declaration struct {
+	// Name is the folder's name; image, container and service share it.
+	Name    string  `yaml:"-"`
+	Image   Image   `yaml:"image"`
+	Service Service `yaml:"service"`
+}
+
+// Image says what the image is made of.
+type Image struct {
+	// Layers are the shared layers below the service's own, lowest first:
+	// base (Debian userland), engine (Docker's binaries), ros (our binary).
+	Layers []string `yaml:"layers"`
+	// Packages are Debian packages for the service's own layer; what they
+	// depend on and is not in a shared layer comes along.
+	Packages []string `yaml:"packages"`
+	// Exclude are path patterns (path.Match, or a directory with a trailing
+	// slash) of files of Packages that stay out.
+	Exclude []string `yaml:"exclude"`
+	// Users are system users and groups that the packages' maintainer
+	// scripts would have made (they do not run).
+	Users []User `yaml:"users"`
+	// Links are symbolic links to make: path → target.
+	Links map[string]string `yaml:"links"`
+	// Dirs are directories to make: path → octal mode ("0755").
+	Dirs map[string]string `yaml:"dirs"`
+}
+
+// A User is a passwd entry with a group of the same name and id.
+type User struct {
+	Name  string `yaml:"name"`
+	ID    int    `yaml:"id"`
+	Home  string `yaml:"home"`
+	Shell string `yaml:"shell"`
+	// Groups are further groups the user is in.
+	Groups []string `yaml:"groups"`
+}
+
+// Service says how the container runs. Keys are the Compose specification's;
+// those under x- are ours.
+type Service struct {
+	Command     []string          `yaml:"command"`
+	Environment map[string]string `yaml:"environment"`
+	// NetworkMode, Pid, Ipc, Uts, Cgroup: "host" or empty for a namespace of its own.
+	NetworkMode string `yaml:"network_mode"`
+	Pid         string `yaml:"pid"`
+	Ipc         string `yaml:"ipc"`
+	Uts         string `yaml:"uts"`
+	Cgroup      string `yaml:"cgroup"`
+	Privileged  bool   `yaml:"privileged"`
+	// CapAdd are the only capabilities the service has (all others are dropped).
+	CapAdd      []string `yaml:"cap_add"`
+	SecurityOpt []string `yaml:"security_opt"`
+	ReadOnly    bool     `yaml:"read_only"`
+	// Volumes are "source:target[:options]" bind mounts; options as in docker run -v.
+	Volumes []string `yaml:"volumes"`
+	// Tmpfs are "target[:options]".
+	Tmpfs []string `yaml:"tmpfs"`
+	// Devices are "path[:path[:rwm]]" and DeviceCgroupRules as in Compose.
+	Devices           []string     `yaml:"devices"`
+	DeviceCgroupRules []string     `yaml:"device_cgroup_rules"`
+	Healthcheck       *Healthcheck `yaml:"healthcheck"`
+	// StopGracePeriod is how long the container gets to stop; 10 s when zero.
+	StopGracePeriod Duration `yaml:"stop_grace_period"`
+	StopSignal      string   `yaml:"stop_signal"`
+	// MemLimit is a size such as "64m"; empty means none.
+	MemLimit    string `yaml:"mem_limit"`
+	OomScoreAdj int    `yaml:"oom_score_adj"`
+	PidsLimit   int64  `yaml:"pids_limit"`
+	// Restart is "always" (default: the orchestrator starts it again when it
+	// ends) or "no": it runs once per boot and must exit 0.
+	Restart string `yaml:"restart"`
+
+	// After are services that must be ready before this one starts.
+	After []string `yaml:"x-after"`
+	// Ready is what the orchestrator waits for before services After this
+	// one start; without it, a started container is ready ("exit" for
+	// services with restart "no").
+	Ready *Ready `yaml:"x-ready"`
+	// Ephemeral: the container is made anew on each boot.
+	Ephemeral bool `yaml:"x-ephemeral"`
+	// Reason says, per privilege, why the service needs it. Required for
+	// privileged, pid host, every added capability and security_opt
+	// (keys: "privileged", "pid", capability names, the option).
+	Reason map[string]string `yaml:"x-reason"`
+}
+
+// Healthcheck is Docker's HEALTHCHECK.
+type Healthcheck struct {
+	Test          []string `yaml:"test"`
+	Interval      Duration `yaml:"interval"`
+	Timeout       Duration `yaml:"timeout"`
+	Retries       int      `yaml:"retries"`
+	StartPeriod   Duration `yaml:"start_period"`
+	StartInterval Duration `yaml:"start_interval"`
+}
+
+// Ready is a condition seen from the host. Exactly one field is set.
+type Ready struct {
+	// Socket is a unix socket that accepts connections.
+	Socket string `yaml:"socket"`
+	// Docker is a unix socket on which a Docker API answers /_ping.
+	Docker string `yaml:"docker"`
+	// File is a path that exists.
+	File string `yaml:"file"`
+	// Timeout is how long to wait before the orchestrator goes on without
+	// the service, with a complaint; 60 s when zero.
+	Timeout Duration `yaml:"timeout"`
+}
+
+// Duration is a time.Duration that reads Go's and Compose's notation ("1m30s").
+type Duration time.Duration
+
+// An Index is the list of shipped images, written at build time to
+// layout.ImageIndex.
+type Index struct {
+	Images []IndexEntry `json:"images"`
+}
+
+// An IndexEntry describes one shipped image.
+type IndexEntry struct {
+	// Name is the service's name, Ref the full reference with tag.
+	Name string `json:"name"`
+	Ref  string `json:"ref"`
+	// Manifest is the digest of the image's manifest ("sha256:…"), which
+	// `docker image inspect` gives as Id.
+	Manifest string `json:"manifest"`
+	// Archive is the file name in layout.ImagesDir.
+	Archive string `json:"archive"`
+	// DiffIDs are the layers, lowest first ("sha256:…").
+	DiffIDs []string `json:"diff_ids"`
+}

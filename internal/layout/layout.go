@@ -1,0 +1,86 @@
+// Package layout names the places of the running OS: files, directories and
+// sockets that more than one program must agree on. It holds constants only.
+package layout
+
+// The read-only root image. Everything of ours in it lives under Root, so the
+// rest of the tree is plain Debian.
+const (
+	Root = "/bulkhead"
+	// LayersDir holds one directory per image layer, named by the hex part of
+	// its diff ID. System containers mount these directories as overlay lower
+	// directories; nothing is unpacked at boot.
+	LayersDir = Root + "/layers"
+	// ImagesDir holds one OCI archive per image (manifest and configuration
+	// only; the layers are in LayersDir) and ImageIndex.
+	ImagesDir = Root + "/images"
+	// ImageIndex lists every shipped image; see images.Index.
+	ImageIndex = ImagesDir + "/index.json"
+	// EngineBin is the directory of the engine's binaries (dockerd,
+	// containerd, runc, docker, …), a link into the engine layer.
+	EngineBin = Root + "/engine/bin"
+	// LibexecDir holds one link per program of our own (orchestrator, …) to
+	// the ros binary, the same path on the host and in every service image.
+	LibexecDir = "/usr/lib/bulkhead"
+	// HostLibexecDir is LibexecDir as the host sees it, a link into the ros layer.
+	HostLibexecDir = Root + "/ros/lib/bulkhead"
+	// ModulesDir is bound to /usr/lib/modules by /init.
+	ModulesDir = Root + "/modules"
+	// MediumDir is where the file system that carries the root image is mounted.
+	MediumDir = Root + "/medium"
+)
+
+// State: the partition labelled StateLabel, or a tmpfs, mounted on StateDir.
+const (
+	StateDir   = "/state"
+	StateLabel = "RANCHER_STATE"
+	ConfDir    = "/var/lib/rancher/conf"
+	// CloudConfig is the user's own file; CloudConfigDir/*.yml come before it.
+	CloudConfig    = ConfDir + "/cloud-config.yml"
+	CloudConfigDir = ConfDir + "/cloud-config.d"
+)
+
+// Run-time files, all on tmpfs.
+const (
+	RunDir = "/run/bulkhead"
+	// BootEvents gets one JSON line per finished boot step (package bootlog).
+	BootEvents = RunDir + "/boot.jsonl"
+	// BootReport is the finished report made from BootEvents.
+	BootReport = RunDir + "/boot.json"
+	// EtcDir holds the host's resolv.conf, hosts and hostname. They are
+	// bound into containers one by one: write them in place, never rename.
+	EtcDir = RunDir + "/etc"
+	// ShutdownFile names the requested end (power.Action) once one is under way.
+	ShutdownFile = RunDir + "/shutdown"
+	// SyslogSocket is where rsyslog listens; /dev/log links to it.
+	SyslogDir    = "/run/syslog"
+	SyslogSocket = SyslogDir + "/log"
+)
+
+// The system tier.
+const (
+	SystemSocket           = "/run/system-docker.sock"
+	SystemDataRoot         = "/var/lib/system-docker"
+	SystemExecRoot         = "/run/system-docker"
+	SystemContainerdRoot   = SystemDataRoot + "/containerd"
+	SystemContainerdState  = SystemExecRoot + "/containerd"
+	SystemContainerdSocket = SystemExecRoot + "/containerd.sock"
+	SystemDaemonConfig     = "/etc/docker/system-docker.json"
+	SystemLog              = "/var/log/system-docker.log"
+	// SystemCgroup is the parent of every OS service's cgroup.
+	SystemCgroup = "/system"
+)
+
+// The user tier.
+const (
+	// UserRunDir is bound into the docker container and the console; the
+	// public socket path UserSocket is a link into it on both sides.
+	UserRunDir   = "/run/user-docker"
+	UserSocket   = "/run/docker.sock"
+	UserDataRoot = "/var/lib/user-docker"
+	// UserDaemonConfig is the user's daemon.json.
+	UserDaemonConfig = "/etc/docker/daemon.json"
+	// UserCgroup is the parent of every user container's cgroup and
+	// UserShimCgroup holds their shims, so that both outlive the engine's container.
+	UserCgroup     = "/user"
+	UserShimCgroup = "/user-shims"
+)
