@@ -1,0 +1,219 @@
+package images
+
+import (
+	"fmt"
+	"maps"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+var (
+	nameRE  = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
+	capRE   = regexp.MustCompile(`^[A-Z][A-Z_]*$`)
+	sizeRE  = regexp.MustCompile(`^[0-9]+[bkmg]?$`)
+	groupRE = regexp.MustCompile(`^[a-z_][a-z0-9_-]*$`)
+)
+
+// validate checks each declaration and then what holds between them.
+func validate(decls []Declaration) []error {
+	var errs []error
+	names := make(map[string]bool)
+	for _, d := range decls {
+		names[d.Name] = true
+	}
+	for _, d := range decls {
+		file := d.Name + "/service.yml"
+		if !nameRE.MatchString(d.Name) {
+			errs = append(errs, fmt.Errorf("%s: folder name is no container name", file))
+		}
+		errs = append(errs, prefix(file, d.Image.validate())...)
+		errs = append(errs, prefix(file, d.Service.validate(names))...)
+	}
+	errs = append(errs, checkCycles(decls)...)
+	return append(errs, checkUsers(decls)...)
+}
+
+func (img Image) validate() []error {
+	var errs []error
+	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	last := -1
+	for _, l := range img.Layers {
+		i := slices.Index(LayerOrder(), l)
+		switch {
+		case i < 0:
+			fail("image.layers: no shared layer %q; there are %s", l, strings.Join(LayerOrder(), ", "))
+		case i <= last:
+			// One order everywhere, so that images share chains of layers.
+			fail("image.layers: want the order %s", strings.Join(LayerOrder(), ", "))
+		}
+		last = max(last, i)
+	}
+	for _, p := range img.Exclude {
+		if !path.IsAbs(p) {
+			fail("image.exclude: %q is not absolute", p)
+		}
+		if _, err := path.Match(p, "/"); err != nil {
+			fail("image.exclude: %q: %w", p, err)
+		}
+	}
+	for _, p := range slices.Sorted(maps.Keys(img.Links)) {
+		if !cleanAbs(p) || img.Links[p] == "" {
+			fail("image.links: %q: want a clean absolute path and a target", p)
+		}
+	}
+	for _, p := range slices.Sorted(maps.Keys(img.Dirs)) {
+		if _, err := strconv.ParseUint(img.Dirs[p], 8, 12); !cleanAbs(p) || err != nil {
+			fail("image.dirs: %q: %q: want a clean absolute path and an octal mode", p, img.Dirs[p])
+		}
+	}
+	for _, u := range img.Users {
+		if !groupRE.MatchString(u.Name) || u.ID <= 0 || u.ID >= 65534 {
+			fail("image.users: %q, id %d: want a lower-case name and an id from 1 to 65533", u.Name, u.ID)
+		}
+		if strings.ContainsAny(u.Home+u.Shell, ":\n") {
+			fail("image.users: %s: colon or newline in home or shell", u.Name)
+		}
+	}
+	return errs
+}
+
+func (s Service) validate(names map[string]bool) []error {
+	var errs []error
+	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if len(s.Command) == 0 || !path.IsAbs(s.Command[0]) {
+		fail("service.command: want an absolute path first")
+	}
+	for _, m := range []struct{ key, value string }{
+		{"network_mode", s.NetworkMode}, {"pid", s.Pid}, {"ipc", s.Ipc}, {"uts", s.Uts}, {"cgroup", s.Cgroup},
+	} {
+		ok := m.value == "" || m.value == "host" || m.key == "network_mode" && m.value == "none"
+		if !ok {
+			fail("service.%s: %q; want host or nothing", m.key, m.value)
+		}
+	}
+	for _, c := range s.CapAdd {
+		if !capRE.MatchString(c) || strings.HasPrefix(c, "CAP_") {
+			fail("service.cap_add: %q; want a name without CAP_", c)
+		}
+	}
+	for _, v := range s.Volumes {
+		parts := strings.Split(v, ":")
+		if len(parts) < 2 || len(parts) > 3 || !path.IsAbs(parts[0]) || !path.IsAbs(parts[1]) {
+			fail("service.volumes: %q; want /source:/target[:options]", v)
+		}
+	}
+	for _, v := range s.Tmpfs {
+		if !path.IsAbs(v) {
+			fail("service.tmpfs: %q is not absolute", v)
+		}
+	}
+	if s.MemLimit != "" && !sizeRE.MatchString(s.MemLimit) {
+		fail("service.mem_limit: %q; want a size such as 64m", s.MemLimit)
+	}
+	if s.OomScoreAdj < -1000 || s.OomScoreAdj > 1000 {
+		fail("service.oom_score_adj: %d is not within -1000 and 1000", s.OomScoreAdj)
+	}
+	if !slices.Contains([]string{"", "always", "no"}, s.Restart) {
+		fail("service.restart: %q; want always or no", s.Restart)
+	}
+	if h := s.Healthcheck; h != nil {
+		if len(h.Test) < 2 || h.Test[0] != "CMD" && h.Test[0] != "CMD-SHELL" {
+			fail("service.healthcheck.test: want CMD or CMD-SHELL and a command")
+		}
+	}
+	for _, a := range s.After {
+		if !names[a] {
+			fail("service.x-after: no service %q", a)
+		}
+	}
+	if r := s.Ready; r != nil {
+		set := 0
+		for _, p := range []string{r.Socket, r.Docker, r.File} {
+			if p == "" {
+				continue
+			}
+			set++
+			if !path.IsAbs(p) {
+				fail("service.x-ready: %q is not absolute", p)
+			}
+		}
+		if set != 1 {
+			fail("service.x-ready: want exactly one of socket, docker and file")
+		}
+	}
+	return append(errs, s.checkReasons()...)
+}
+
+// checkReasons: no privilege without a written reason, no reason without its
+// privilege.
+func (s Service) checkReasons() []error {
+	need := make(map[string]bool)
+	if s.Privileged {
+		need["privileged"] = true
+	}
+	if s.Pid == "host" {
+		need["pid"] = true
+	}
+	for _, c := range append(slices.Clone(s.CapAdd), s.SecurityOpt...) {
+		need[c] = true
+	}
+	var errs []error
+	for _, k := range slices.Sorted(maps.Keys(need)) {
+		if s.Reason[k] == "" {
+			errs = append(errs, fmt.Errorf("service.x-reason: no reason for %s", k))
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(s.Reason)) {
+		if !need[k] {
+			errs = append(errs, fmt.Errorf("service.x-reason: %s is not a privilege of this service", k))
+		}
+	}
+	return errs
+}
+
+// checkCycles reports the services that could never start.
+func checkCycles(decls []Declaration) []error {
+	after := make(map[string][]string)
+	for _, d := range decls {
+		after[d.Name] = d.Service.After
+	}
+	// Remove services that can start until nothing changes.
+	for changed := true; changed; {
+		changed = false
+		for _, name := range slices.Sorted(maps.Keys(after)) {
+			waits := slices.ContainsFunc(after[name], func(dep string) bool { _, ok := after[dep]; return ok })
+			if !waits {
+				delete(after, name)
+				changed = true
+			}
+		}
+	}
+	if len(after) == 0 {
+		return nil
+	}
+	return []error{fmt.Errorf("service.x-after: %s wait for each other", strings.Join(slices.Sorted(maps.Keys(after)), ", "))}
+}
+
+// checkUsers: services share files on the state partition, so a name must
+// mean one id and an id one name in all images.
+func checkUsers(decls []Declaration) []error {
+	var errs []error
+	byName, byID := make(map[string]int), make(map[int]string)
+	for _, d := range decls {
+		for _, u := range d.Image.Users {
+			if id, ok := byName[u.Name]; ok && id != u.ID {
+				errs = append(errs, fmt.Errorf("%s/service.yml: user %s has id %d here and %d elsewhere", d.Name, u.Name, u.ID, id))
+			}
+			if name, ok := byID[u.ID]; ok && name != u.Name {
+				errs = append(errs, fmt.Errorf("%s/service.yml: id %d is %s here and %s elsewhere", d.Name, u.ID, u.Name, name))
+			}
+			byName[u.Name], byID[u.ID] = u.ID, u.Name
+		}
+	}
+	return errs
+}
+
+func cleanAbs(p string) bool { return path.IsAbs(p) && path.Clean(p) == p }
