@@ -37,6 +37,13 @@ const (
 	// CloudConfig is the user's own file; CloudConfigDir/*.yml come before it.
 	CloudConfig    = ConfDir + "/cloud-config.yml"
 	CloudConfigDir = ConfDir + "/cloud-config.d"
+	// UserData, UserScript and Metadata are what the cloud-init service made
+	// of a configuration disk.
+	UserData   = CloudConfigDir + "/boot.yml"
+	UserScript = ConfDir + "/cloud-config-script"
+	Metadata   = ConfDir + "/metadata"
+	// SSHKeyDir holds the SSH server's host keys.
+	SSHKeyDir = ConfDir + "/ssh"
 )
 
 // Run-time files, all on tmpfs.
@@ -49,6 +56,17 @@ const (
 	// EtcDir holds the host's resolv.conf, hosts and hostname. They are
 	// bound into containers one by one: write them in place, never rename.
 	EtcDir = RunDir + "/etc"
+	// CloudInitDone exists when the configuration has been read; the machine
+	// has its name then.
+	CloudInitDone = RunDir + "/cloud-init.done"
+	// ConfigProblems has one line per mistake in the configuration; absent
+	// when there is none.
+	ConfigProblems = RunDir + "/config-problems"
+	// ConsoleReady holds the port of the SSH server, or nothing when it is
+	// switched off, once people can log in.
+	ConsoleReady = RunDir + "/console.ready"
+	// ConsoleDone exists when the start commands of the configuration have run.
+	ConsoleDone = RunDir + "/console-done"
 	// ShutdownFile names the requested end (power.Action) once one is under way.
 	ShutdownFile = RunDir + "/shutdown"
 	// SyslogSocket is where rsyslog listens; /dev/log links to it.
