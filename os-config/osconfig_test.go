@@ -1,0 +1,338 @@
+package osconfig
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/base64"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bulkhead-os/bulkhead/internal/layout"
+)
+
+func ptr(s string) *string { return &s }
+
+func TestMerge(t *testing.T) {
+	tests := []struct {
+		name string
+		text string
+		want Config // beside the defaults
+	}{
+		{"empty", "", Config{}},
+		{"only a comment", "#cloud-config\n", Config{}},
+		{"top level", "hostname: web1.example.org\nssh_authorized_keys: [a, b]\n",
+			Config{Hostname: "web1.example.org", SSHAuthorizedKeys: []string{"a", "b"}}},
+		{"runcmd", "runcmd:\n- touch /a b\n- [touch, /a b]\n- ''\n- [echo, 1, true]\n",
+			Config{RunCmd: []Command{{"/bin/sh", "-c", "touch /a b"}, {"touch", "/a b"}, {"/bin/sh", "-c", ""}, {"echo", "1", "true"}}}},
+		{"write_files", `
+write_files:
+- path: /etc/a
+  content: |
+    one
+    two
+- {path: /etc/b/../c, permissions: 0600, owner: "rancher:docker", encoding: gz+b64, container: ntp, content: x}
+- {path: /d, permissions: "755"}
+`,
+			Config{WriteFiles: []File{
+				{Path: "/etc/a", Content: "one\ntwo\n", Owner: "root", Permissions: 0o644, Container: "console"},
+				{Path: "/etc/c", Content: "x", Owner: "rancher:docker", Permissions: 0o600, Encoding: Encoding{true, true}, Container: "ntp"},
+				{Path: "/d", Owner: "root", Permissions: 0o755, Container: "console"},
+			}}},
+		{"words for true and false", "rancher: {debug: Yes, ssh: {daemon: off}}",
+			Config{Rancher: Rancher{Debug: true, SSH: SSH{Daemon: false, Port: 22}}}},
+		{"texts that look like something else", "hostname: 007\nrancher: {password: 0123, sysctl: {fs.file-max: 1000, a: yes}}",
+			Config{Hostname: "007", Rancher: Rancher{Password: "0123", Sysctl: map[string]string{"fs.file-max": "1000", "a": "yes"}}}},
+		{"null is not given", "hostname:\nssh_authorized_keys: [a, null]\nrancher: {ssh: {port: ~}}",
+			Config{SSHAuthorizedKeys: []string{"a"}}},
+		{"services", `
+rancher:
+  services:
+    web:
+      image: nginx
+      command: nginx -g 'daemon off;'
+      environment: [A=1, B, C=x=y]
+      labels: {a: 1, b: }
+      ports: [80, "443:443"]
+      net: host
+    job:
+      command: [a, b c]
+      environment: {A: 1, B: , C: ""}
+      labels: [a=1, b]
+      privileged: true
+`,
+			Config{Rancher: Rancher{Services: map[string]Service{
+				"web": {Image: "nginx", Command: Words{"nginx", "-g", "daemon off;"}, Net: "host",
+					Environment: Environment{"A": ptr("1"), "B": nil, "C": ptr("x=y")},
+					Labels:      Labels{"a": "1", "b": ""}, Ports: []string{"80", "443:443"}},
+				"job": {Command: Words{"a", "b c"}, Privileged: true,
+					Environment: Environment{"A": ptr("1"), "B": nil, "C": ptr("")},
+					Labels:      Labels{"a": "1", "b": ""}},
+			}}}},
+		{"aliases and merge keys", "rancher:\n  services:\n    a: &a {image: x, restart: always}\n    b: {<<: *a, image: y}\n    c: {<<: [{image: z}, *a]}\n",
+			Config{Rancher: Rancher{Services: map[string]Service{
+				"a": {Image: "x", Restart: "always"}, "b": {Image: "y", Restart: "always"}, "c": {Image: "z", Restart: "always"},
+			}}}},
+		{"binary", "hostname: !!binary " + base64.StdEncoding.EncodeToString([]byte("host")), Config{Hostname: "host"}},
+		{"lists of one", "rancher: {autologin: tty1, state: {autoformat: [/dev/sda]}}",
+			Config{Rancher: Rancher{Autologin: StringList{"tty1"}, State: State{Autoformat: StringList{"/dev/sda"}}}}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := Defaults()
+			if problems := got.Merge("test.yml", []byte(tt.text)); len(problems) > 0 {
+				t.Errorf("problems: %v", problems)
+			}
+			if tt.want.Rancher.SSH == (SSH{}) {
+				tt.want.Rancher.SSH = Defaults().Rancher.SSH
+			}
+			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(Encoding{})); diff != "" {
+				t.Errorf("configuration (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestProblems(t *testing.T) {
+	tests := []struct {
+		name, text string
+		want       []string
+	}{
+		{"mistyped key", "hostnam: a\n", []string{"f:1:1: hostnam: unknown key; did you mean hostname?"}},
+		{"mistyped key below", "rancher:\n  sshh:\n    port: 22\n", []string{"f:2:3: rancher.sshh: unknown key; did you mean ssh?"}},
+		{"nothing near", "zzzzzz: 1", []string{"f:1:1: zzzzzz: unknown key"}},
+		{"not yet", "mounts: []\nrancher: {network: {interfaces: {}}}", []string{
+			"f:1:1: mounts: has no effect in this version", "f:2:11: rancher.network: has no effect in this version"}},
+		{"syntax", "a: b\n  c: [\n", []string{"f:2: nothing of it applies, it is not valid YAML: mapping values are not allowed in this context"}},
+		{"list at the top", "- a\n", []string{"f:1:1: want keys with values at the top, have a list"}},
+		{"text at the top", "hello", []string{"f:1:1: want keys with values at the top, have a single value"}},
+		{"wrong types", "hostname: [a]\nssh_authorized_keys: a\nruncmd: {a: b}\nrancher: {services: [], ssh: {port: many}, debug: maybe, modules: [[a]], cloud_init: {wait: -1}}", []string{
+			"f:1:11: hostname: want a text, have a list",
+			"f:2:22: ssh_authorized_keys: want a list, have a single value",
+			"f:3:9: runcmd: want a list, have keys with values",
+			"f:4:21: rancher.services: want keys with values, have a list",
+			"f:4:37: rancher.ssh.port: want a port number, 1 to 65535",
+			"f:4:51: rancher.debug: want true or false",
+			"f:4:68: rancher.modules[0]: want a text, have a list",
+			"f:4:93: rancher.cloud_init.wait: want a whole number from 0",
+		}},
+		{"values", "hostname: a b\nwrite_files:\n- {path: etc/a}\n- {path: /a, permissions: 9}\n- {path: /b, encoding: rot13}\n", []string{
+			"f:1:11: hostname: want a host name: letters, digits and hyphens, at most 64",
+			"f:3:10: write_files[0].path: want the absolute path of a file",
+			`f:4:27: write_files[1].permissions: want octal permissions such as "0644"`,
+			`f:5:24: write_files[2].encoding: unknown encoding "rot13"; want b64, gz or gz+b64`,
+		}},
+		{"given twice", "hostname: a\nhostname: b\n", []string{"f:2:1: hostname: given twice; this one counts, not the one in line 1"}},
+		{"quotes", "rancher: {services: {a: {command: \"it's\"}}}", []string{"f:1:35: rancher.services.a.command: a quotation mark has no partner, or a backslash is the end"}},
+		{"key that is no word", "? [a]\n: b\n", []string{"f:1:3: want a word as key, have a list"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var cfg Config
+			var got []string
+			for _, p := range cfg.Merge("f", []byte(tt.text)) {
+				got = append(got, p.String())
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("problems (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// What is right beside a mistake applies; an item with a mistake does not, so
+// that no file gets default permissions for mistyped ones.
+func TestGoodRestApplies(t *testing.T) {
+	text := `
+hostname: good
+write_files:
+- {path: /bad, permissions: u+x}
+- {path: /good, unknown: 1}
+rancher:
+  ssh: {port: x, listen_address: 10.0.0.1}
+  services:
+    bad: {privileged: perhaps}
+    good: {image: a}
+`
+	cfg := Defaults()
+	if problems := cfg.Merge("f", []byte(text)); len(problems) != 4 {
+		t.Errorf("problems = %v; want 4", problems)
+	}
+	want := Defaults()
+	want.Hostname = "good"
+	want.WriteFiles = []File{{Path: "/good", Owner: "root", Permissions: 0o644, Container: "console"}}
+	want.Rancher.SSH.ListenAddress = "10.0.0.1"
+	want.Rancher.Services = map[string]Service{"good": {Image: "a"}}
+	if diff := cmp.Diff(want, cfg, cmp.AllowUnexported(Encoding{})); diff != "" {
+		t.Errorf("configuration (-want +got):\n%s", diff)
+	}
+}
+
+func TestAliasesOfAliases(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("a: &a [" + strings.Repeat("x,", 1000) + "]\nruncmd: [" + strings.Repeat("*a,", 1000) + "]\n")
+	var cfg Config
+	problems := cfg.Merge("f", []byte(b.String()))
+	if got := fmt.Sprint(problems); !strings.Contains(got, "too large") {
+		t.Errorf("problems = %s; want one that says too large", got)
+	}
+	for _, text := range []string{"a: &a {<<: *a}\n", "hostname: &a [*a]\n", "runcmd: &a [*a, *a]\n", "rancher: &a {services: {x: {<<: *a}}, <<: [*a, *a]}\n"} {
+		cfg.Merge("f", []byte(text)) // must come to an end
+	}
+}
+
+func write(t *testing.T, root, path, text string) {
+	t.Helper()
+	path = filepath.Join(root, path)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLoadOrder(t *testing.T) {
+	root := t.TempDir()
+	write(t, root, layout.CloudConfigDir+"/a.yml", "hostname: from-a\nssh_authorized_keys: [a]\nrancher: {sysctl: {x: a, y: a}, environment: {E: a}, services: {s: {image: a, environment: {A: a, B: a}, volumes: [a]}}}\n")
+	write(t, root, layout.CloudConfigDir+"/b.yml", "rancher: {sysctl: {y: b}, services: {s: {environment: {B: b}, volumes: [b]}}}\n")
+	write(t, root, layout.CloudConfigDir+"/.hidden.yml", "hostname: hidden\n")
+	write(t, root, layout.CloudConfigDir+"/note.txt", "hostname: text\n")
+	write(t, root, layout.CloudConfig, "ssh_authorized_keys: [own]\nrancher: {sysctl: {z: own}, ssh: {port: 2200}, unknown: 1}\n")
+	meta, err := Metadata{Hostname: "from-metadata", PublicKeys: []string{"own", "meta"}}.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, root, layout.Metadata, string(meta))
+
+	cfg, problems, err := Load(root, `BOOT_IMAGE=/x quiet rancher.sysctl.net.ipv4.ip_forward=1 rancher.ssh.daemon=false rancher.password="a b" `+
+		`rancher.autologin=tty1 rancher.autologin=ttyS0 rancher.modules="[a, b]" rancher.ssh.prt=1 rancher.debug cc.runcmd=[[touch,/x],"echo y"] rancher.sysctl.y=kernel`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Config{
+		Hostname:          "from-a",
+		SSHAuthorizedKeys: []string{"own", "meta"},
+		RunCmd:            []Command{{"touch", "/x"}, {"/bin/sh", "-c", "echo y"}},
+		Rancher: Rancher{
+			Password:    "a b",
+			Autologin:   StringList{"tty1", "ttyS0"},
+			SSH:         SSH{Daemon: false, Port: 2200},
+			Environment: map[string]string{"E": "a"},
+			Sysctl:      map[string]string{"x": "a", "y": "kernel", "z": "own", "net.ipv4.ip_forward": "1"},
+			Modules:     []string{"a", "b"},
+			Services: map[string]Service{"s": {Image: "a", Volumes: []string{"b"},
+				Environment: Environment{"A": ptr("a"), "B": ptr("b")}}},
+			Debug: true,
+		},
+	}
+	if diff := cmp.Diff(want, cfg, cmp.AllowUnexported(Encoding{})); diff != "" {
+		t.Errorf("Load (-want +got):\n%s", diff)
+	}
+	wantProblems := []Problem{
+		{Source: layout.CloudConfig, Line: 2, Column: 48, Key: "rancher.unknown", Text: "unknown key"},
+		{Source: kernelLine, Key: "rancher.ssh.prt", Text: "unknown key; did you mean port?"},
+	}
+	if diff := cmp.Diff(wantProblems, problems); diff != "" {
+		t.Errorf("problems (-want +got):\n%s", diff)
+	}
+}
+
+func TestLoadNothing(t *testing.T) {
+	cfg, problems, err := Load(t.TempDir(), "")
+	if err != nil || len(problems) > 0 {
+		t.Errorf("Load of an empty machine: %v, %v; want no problems", problems, err)
+	}
+	if diff := cmp.Diff(Defaults(), cfg, cmp.AllowUnexported(Encoding{})); diff != "" {
+		t.Errorf("Load (-want +got):\n%s", diff)
+	}
+}
+
+func TestLoadUnreadable(t *testing.T) {
+	root := t.TempDir()
+	write(t, root, layout.CloudConfigDir+"/a.yml", "hostname: a\n")
+	if err := os.Mkdir(filepath.Join(root, layout.CloudConfig), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cfg, _, err := Load(root, "")
+	if err == nil || cfg.Hostname != "a" {
+		t.Errorf("Load = host name %q, error %v; want a and an error", cfg.Hostname, err)
+	}
+}
+
+func TestFileBytes(t *testing.T) {
+	var zipped bytes.Buffer
+	zw := gzip.NewWriter(&zipped)
+	if _, err := zw.Write([]byte("text")); err != nil {
+		t.Fatal(err)
+	}
+	if err := zw.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b64 := base64.StdEncoding.EncodeToString
+	tests := []struct {
+		name, encoding, content string
+		wantErr                 bool
+	}{
+		{"plain", "", "text", false},
+		{"base64 with line feeds", "b64", b64([]byte("text"))[:4] + "\n" + b64([]byte("text"))[4:], false},
+		{"gzip", "gzip", zipped.String(), false},
+		{"both", "gz+base64", b64(zipped.Bytes()), false},
+		{"not base64", "b64", "*", true},
+		{"not gzip", "gz", "text", true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := File{Content: tt.content}
+			if err := f.Encoding.setText(tt.encoding); err != nil {
+				t.Fatal(err)
+			}
+			got, err := f.Bytes()
+			if (err != nil) != tt.wantErr || !tt.wantErr && string(got) != "text" {
+				t.Errorf("Bytes() = %q, %v; want text, error %v", got, err, tt.wantErr)
+			}
+		})
+	}
+}
+
+func TestSecretsAreHidden(t *testing.T) {
+	var b bytes.Buffer
+	cfg := Config{Rancher: Rancher{Password: "hunter2"}}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
+		fmt.Fprintf(&b, verb+"\n", cfg)
+	}
+	slog.New(slog.NewTextHandler(&b, nil)).Info("x", "cfg", cfg, "password", cfg.Rancher.Password)
+	slog.New(slog.NewJSONHandler(&b, nil)).Info("x", "cfg", cfg, "password", cfg.Rancher.Password)
+	if strings.Contains(b.String(), "hunter2") || strings.Contains(b.String(), "68756e74") {
+		t.Errorf("the password shows:\n%s", b.String())
+	}
+}
+
+// FuzzMerge: no text may cause a panic, and merging twice changes nothing.
+func FuzzMerge(f *testing.F) {
+	for _, seed := range []string{
+		"", "#cloud-config\nhostname: a\n", "a: &a [*a]\n", "<<: {hostname: a}\n", "rancher: {services: {a: &a {<<: *a}}}",
+		"runcmd: [a, [b, 1], {c: d}, ~]", "write_files: [{path: /a, permissions: 0x1, encoding: b64}]",
+		"rancher: {sysctl: {1: 2, [a]: b}, services: {a: {environment: {A: ~}, labels: [a=b, ~]}}}",
+		"hostname: !!binary x", "? a\n: b", "--- \n...\n---\nb", "\xff\xfe", "rancher.services.a.environment.B",
+	} {
+		f.Add([]byte(seed), seed)
+	}
+	f.Fuzz(func(t *testing.T, text []byte, line string) {
+		once := Defaults()
+		for _, p := range once.Merge("f", text) {
+			_ = p.String()
+		}
+		for _, p := range once.mergeKernelLine("rancher." + line + " cc." + line) {
+			_ = p.String()
+		}
+		for _, file := range once.WriteFiles {
+			_, _ = file.Bytes()
+		}
+	})
+}

@@ -1,0 +1,78 @@
+package osconfig
+
+import (
+	"fmt"
+	"strings"
+)
+
+// A Problem is a mistake in a configuration. What it concerns has no effect,
+// the rest of the configuration has. The text holds no values that could be
+// secret.
+type Problem struct {
+	// Source is a file's path, or what else the text came from.
+	Source string
+	// Line and Column count from 1; zero where there is no such thing.
+	Line, Column int
+	// Key is the dotted path of the key, with indices: "write_files[0].path".
+	Key string
+	// Text says what is wrong and what to do.
+	Text string
+}
+
+// String is one line: "file:line:column: key: text".
+func (p Problem) String() string {
+	var b strings.Builder
+	b.WriteString(p.Source)
+	if p.Line > 0 {
+		fmt.Fprintf(&b, ":%d", p.Line)
+		if p.Column > 0 {
+			fmt.Fprintf(&b, ":%d", p.Column)
+		}
+	}
+	b.WriteString(": ")
+	if p.Key != "" {
+		b.WriteString(p.Key + ": ")
+	}
+	b.WriteString(p.Text)
+	return b.String()
+}
+
+// nearest returns the candidate that a mistyped word most likely means, or ""
+// when none is near.
+func nearest(word string, candidates []string) string {
+	if len(word) > 64 {
+		return ""
+	}
+	best, limit := "", max(1, len(word)/3)
+	for _, c := range candidates {
+		if d := distance(strings.ToLower(word), c); d <= limit {
+			best, limit = c, d-1
+		}
+	}
+	return best
+}
+
+// distance counts the insertions, deletions, replacements and swaps of
+// neighbours that turn a into b (optimal string alignment).
+func distance(a, b string) int {
+	before, last := make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		row := make([]int, len(b)+1)
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+		before, last = last, row
+	}
+	return last[len(b)]
+}
