@@ -1,0 +1,97 @@
+package power
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// A request is what a command line asks for.
+type request struct {
+	action Action
+	force  bool
+	help   bool
+}
+
+// errNoSchedule explains what shutdown cannot do, to those who ask for it.
+var errNoSchedule = errors.New("delayed shutdowns are not supported; use: sleep SECONDS && poweroff")
+
+// parse reads the command line of halt, poweroff, reboot or shutdown; args[0]
+// is the command's name.
+func parse(args []string) (request, error) {
+	if len(args) == 0 {
+		return request{}, errors.New("no command name")
+	}
+	if args[0] == "shutdown" {
+		return parseShutdown(args[1:])
+	}
+	req := request{action: Action(args[0])}
+	for _, arg := range args[1:] {
+		switch arg {
+		case "--help", "-h":
+			req.help = true
+		case "--force", "-f":
+			req.force = true
+		case "--halt":
+			req.action = Halt
+		case "--poweroff", "-p":
+			req.action = PowerOff
+		case "--reboot":
+			req.action = Reboot
+		default:
+			return request{}, fmt.Errorf("unknown argument %q", arg)
+		}
+	}
+	return req, nil
+}
+
+// parseShutdown differs from the others: -h is --poweroff, -H is --halt, there
+// is a time, and short options may be joined ("-hP").
+func parseShutdown(args []string) (request, error) {
+	req := request{action: PowerOff}
+	for _, arg := range args {
+		switch arg {
+		case "--help":
+			req.help = true
+		case "--halt":
+			req.action = Halt
+		case "--poweroff":
+			req.action = PowerOff
+		case "--reboot":
+			req.action = Reboot
+		case "--force":
+			req.force = true
+		case "now", "+0":
+		default:
+			if !strings.HasPrefix(arg, "-") {
+				return request{}, shutdownOperand(arg)
+			}
+			for _, c := range strings.TrimPrefix(arg, "-") {
+				switch c {
+				case 'h', 'P':
+					req.action = PowerOff
+				case 'H':
+					req.action = Halt
+				case 'r':
+					req.action = Reboot
+				case 'f':
+					req.force = true
+				case 'c':
+					return request{}, fmt.Errorf("nothing to cancel: %w", errNoSchedule)
+				default:
+					return request{}, fmt.Errorf("unknown argument %q", arg)
+				}
+			}
+		}
+	}
+	return req, nil
+}
+
+// shutdownOperand says why a time or a message is refused. Taking a time and
+// going down at once would cost someone their work.
+func shutdownOperand(arg string) error {
+	if strings.HasPrefix(arg, "+") || strings.Contains(arg, ":") {
+		return fmt.Errorf("time %q: %w", arg, errNoSchedule)
+	}
+	return fmt.Errorf("unknown argument %q (there is no message to logged-in users)", arg)
+}
