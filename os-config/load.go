@@ -94,6 +94,14 @@ func (c *Config) Merge(source string, text []byte) []Problem {
 	return d.problems
 }
 
+// FromKernelLine returns what the kernel command line alone says, for what must
+// be known before the other sources can be read.
+func FromKernelLine(line string) Config {
+	cfg := Defaults()
+	cfg.mergeKernelLine(line)
+	return cfg
+}
+
 // mergeKernelLine adds the parameters that start with "rancher." or "cc.".
 func (c *Config) mergeKernelLine(line string) []Problem {
 	d := decoder{source: kernelLine}

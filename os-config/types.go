@@ -47,9 +47,9 @@ type Rancher struct {
 
 // SSH configures the console's SSH server.
 type SSH struct {
-	Daemon        bool   `yaml:"daemon"`
-	Port          Port   `yaml:"port"`
-	ListenAddress string `yaml:"listen_address"`
+	Daemon        bool    `yaml:"daemon"`
+	Port          Port    `yaml:"port"`
+	ListenAddress Address `yaml:"listen_address"`
 }
 
 // CloudInit says how the user data is looked for.

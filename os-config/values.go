@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"path"
 	"regexp"
 	"strconv"
@@ -52,6 +53,13 @@ func (h *Hostname) setText(text string) error {
 	return nil
 }
 
+// ParseHostname checks a host name that comes from elsewhere.
+func ParseHostname(text string) (Hostname, error) {
+	var h Hostname
+	err := h.setText(text)
+	return h, err
+}
+
 // Short returns the name without its domain.
 func (h Hostname) Short() string {
 	short, _, _ := strings.Cut(string(h), ".")
@@ -93,6 +101,18 @@ func (p *Port) setText(text string) error {
 	return nil
 }
 
+// An Address is an IP address.
+type Address string
+
+func (a *Address) setText(text string) error {
+	addr, err := netip.ParseAddr(text)
+	if err != nil {
+		return errors.New("want an IP address")
+	}
+	*a = Address(addr.String())
+	return nil
+}
+
 // An Encoding says how the content of a File is written.
 type Encoding struct{ base64, gzip bool }
 
@@ -119,7 +139,7 @@ func (e *Encoding) setText(text string) error {
 }
 
 // MaxContent bounds what one compressed text may become, in bytes.
-const MaxContent = 64 << 20
+const MaxContent = 16 << 20
 
 // Bytes returns the decoded content.
 func (f File) Bytes() ([]byte, error) {
