@@ -1,0 +1,207 @@
+// Package dockerapi is the part of the Docker Engine API that the OS uses, in
+// few calls and plain types. It is the only importer of moby's client, so that
+// the rest does not depend on how that evolves. It decides nothing and retries
+// nothing.
+package dockerapi
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+	"github.com/moby/moby/client"
+)
+
+// IsNotFound tells whether err says that the container or image does not exist.
+func IsNotFound(err error) bool { return errdefs.IsNotFound(err) }
+
+// A Client talks to one daemon.
+type Client struct{ api *client.Client }
+
+// New returns a client of the daemon at the unix socket. It does not connect.
+func New(socket string) (*Client, error) {
+	api, err := client.New(client.WithHost("unix://"+socket), client.WithUserAgent("bulkhead"))
+	if err != nil {
+		return nil, fmt.Errorf("client for %s: %w", socket, err)
+	}
+	return &Client{api: api}, nil
+}
+
+// Close drops the idle connections.
+func (c *Client) Close() error { return c.api.Close() }
+
+// Info asks the daemon about itself.
+func (c *Client) Info(ctx context.Context) (Info, error) {
+	res, err := c.api.Info(ctx, client.InfoOptions{})
+	if err != nil {
+		return Info{}, fmt.Errorf("daemon info: %w", err)
+	}
+	return Info{
+		ID: res.Info.ID, Version: res.Info.ServerVersion,
+		Containers: res.Info.Containers, Running: res.Info.ContainersRunning,
+		Images: res.Info.Images, DataRoot: res.Info.DockerRootDir,
+	}, nil
+}
+
+// Containers lists the containers, running or not, that have the label; label
+// is "key" or "key=value", or empty for all. They are sorted by name.
+func (c *Client) Containers(ctx context.Context, label string) ([]Container, error) {
+	opts := client.ContainerListOptions{All: true}
+	if label != "" {
+		opts.Filters = make(client.Filters).Add("label", label)
+	}
+	res, err := c.api.ContainerList(ctx, opts)
+	if err != nil {
+		return nil, fmt.Errorf("list containers: %w", err)
+	}
+	list := make([]Container, len(res.Items))
+	for i, s := range res.Items {
+		list[i] = fromSummary(s)
+	}
+	slices.SortFunc(list, func(a, b Container) int { return strings.Compare(a.Name, b.Name) })
+	return list, nil
+}
+
+func fromSummary(s container.Summary) Container {
+	c := Container{
+		ID: s.ID, Labels: maps.Clone(s.Labels), ImageID: s.ImageID,
+		State: s.State, Health: string(container.NoHealthcheck), Status: s.Status,
+		Created: time.Unix(s.Created, 0),
+	}
+	if len(s.Names) > 0 {
+		c.Name = strings.TrimPrefix(s.Names[0], "/")
+	}
+	if s.Health != nil {
+		c.Health = string(s.Health.Status)
+	}
+	return c
+}
+
+// Create makes a container and returns its ID.
+func (c *Client) Create(ctx context.Context, name string, spec Spec) (string, error) {
+	res, err := c.api.ContainerCreate(ctx, client.ContainerCreateOptions{
+		Name: name, Config: spec.Config, HostConfig: spec.Host, NetworkingConfig: spec.Network,
+	})
+	if err != nil {
+		return "", fmt.Errorf("create container %s: %w", name, err)
+	}
+	return res.ID, nil
+}
+
+// Start starts a container; one that runs already is no error.
+func (c *Client) Start(ctx context.Context, id string) error {
+	if _, err := c.api.ContainerStart(ctx, id, client.ContainerStartOptions{}); err != nil {
+		return fmt.Errorf("start container %.12s: %w", id, err)
+	}
+	return nil
+}
+
+// Stop stops a container within the grace period that it was created with.
+func (c *Client) Stop(ctx context.Context, id string) error {
+	if _, err := c.api.ContainerStop(ctx, id, client.ContainerStopOptions{}); err != nil {
+		return fmt.Errorf("stop container %.12s: %w", id, err)
+	}
+	return nil
+}
+
+// Remove kills and removes a container together with its anonymous volumes.
+// One that does not exist is no error.
+func (c *Client) Remove(ctx context.Context, id string) error {
+	_, err := c.api.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
+	if err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("remove container %.12s: %w", id, err)
+	}
+	return nil
+}
+
+// ExitCode waits until a container has ended and returns its exit code.
+func (c *Client) ExitCode(ctx context.Context, id string) (int64, error) {
+	res := c.api.ContainerWait(ctx, id, client.ContainerWaitOptions{Condition: container.WaitConditionNotRunning})
+	select {
+	case r := <-res.Result:
+		if r.Error != nil {
+			return 0, fmt.Errorf("wait for container %.12s: %s", id, r.Error.Message)
+		}
+		return r.StatusCode, nil
+	case err := <-res.Error:
+		return 0, fmt.Errorf("wait for container %.12s: %w", id, err)
+	}
+}
+
+// Image looks an image up by reference or ID.
+func (c *Client) Image(ctx context.Context, ref string) (Image, error) {
+	res, err := c.api.ImageInspect(ctx, ref)
+	if err != nil {
+		return Image{}, fmt.Errorf("inspect image %s: %w", ref, err)
+	}
+	return Image{ID: res.ID, DiffIDs: res.RootFS.Layers}, nil
+}
+
+// LoadImage feeds an image archive to the daemon.
+func (c *Client) LoadImage(ctx context.Context, archive io.Reader) error {
+	res, err := c.api.ImageLoad(ctx, archive, client.ImageLoadWithQuiet(true))
+	if err != nil {
+		return fmt.Errorf("load image: %w", err)
+	}
+	defer res.Close()
+	// What goes wrong after the daemon began to answer is in the answer.
+	return streamError("load image", res)
+}
+
+// PullImage gets an image from its registry.
+func (c *Client) PullImage(ctx context.Context, ref string) error {
+	res, err := c.api.ImagePull(ctx, ref, client.ImagePullOptions{})
+	if err != nil {
+		return fmt.Errorf("pull image %s: %w", ref, err)
+	}
+	if err := res.Wait(ctx); err != nil {
+		return fmt.Errorf("pull image %s: %w", ref, err)
+	}
+	return nil
+}
+
+// RemoveImage removes an image even if containers use it. One that does not
+// exist is no error.
+func (c *Client) RemoveImage(ctx context.Context, ref string) error {
+	_, err := c.api.ImageRemove(ctx, ref, client.ImageRemoveOptions{Force: true, PruneChildren: true})
+	if err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("remove image %s: %w", ref, err)
+	}
+	return nil
+}
+
+// Changes calls changed with the value of label of each container that has it
+// whenever that container starts, ends, is removed or changes its health, and
+// once with "" as soon as it listens. It returns when the stream breaks.
+func (c *Client) Changes(ctx context.Context, label string, changed func(value string)) error {
+	// The stream must end when this returns for another reason than ctx.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// "exec_…" must stay out: each health check makes three such events.
+	stream := c.api.Events(ctx, client.EventsListOptions{Filters: make(client.Filters).
+		Add("type", string(events.ContainerEventType)).
+		Add("label", label).
+		Add("event", string(events.ActionStart), string(events.ActionDie),
+			string(events.ActionDestroy), string(events.ActionHealthStatus))})
+	select {
+	case err := <-stream.Err:
+		return fmt.Errorf("event stream: %w", err)
+	default:
+		changed("")
+	}
+	for {
+		select {
+		case m := <-stream.Messages:
+			changed(m.Actor.Attributes[label])
+		case err := <-stream.Err:
+			return fmt.Errorf("event stream: %w", err)
+		}
+	}
+}

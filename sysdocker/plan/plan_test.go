@@ -1,0 +1,259 @@
+package plan
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bulkhead-os/bulkhead/images"
+	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// golden compares got with testdata/name.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s differs; run with -update if that is meant:\n%s", path, diff)
+	}
+}
+
+const boot = "boot-2"
+
+// machine is a small OS: four services on three levels.
+func machine() ([]images.Declaration, images.Index) {
+	decls := []images.Declaration{
+		{Name: "docker", Service: images.Service{
+			Command: []string{"/usr/lib/bulkhead/user-docker"}, Privileged: true, NetworkMode: "host", Pid: "host",
+			Uts: "host", Cgroup: "host", Volumes: []string{"/state:/state:rshared", "/dev:/dev"}, OomScoreAdj: -500,
+			Ready:           &images.Ready{Docker: "/run/docker.sock"},
+			StopGracePeriod: images.Duration(90 * time.Second),
+		}},
+		{Name: "udev", Service: images.Service{
+			Command: []string{"/usr/lib/systemd/systemd-udevd"}, Privileged: true, NetworkMode: "host",
+			Ready: &images.Ready{Socket: "/run/udev/control"}, Ephemeral: true,
+		}},
+		{Name: "network", Service: images.Service{
+			Command: []string{"/usr/lib/bulkhead/network", "--all"}, After: []string{"udev"}, NetworkMode: "host",
+			CapAdd: []string{"NET_ADMIN", "NET_RAW"}, ReadOnly: true,
+			Environment: map[string]string{"LANG": "C.UTF-8", "DEBUG": ""},
+			Tmpfs:       []string{"/tmp", "/run/network:size=1m,mode=0700"},
+			Devices:     []string{"/dev/rfkill", "/dev/net/tun:/dev/tun:rw"},
+			MemLimit:    "64m", PidsLimit: 32, StopSignal: "SIGINT",
+			SecurityOpt: []string{"seccomp=unconfined"},
+			Healthcheck: &images.Healthcheck{
+				Test: []string{"CMD", "/usr/lib/bulkhead/health", "network"}, Interval: images.Duration(30 * time.Second), Retries: 3,
+			},
+		}},
+		{Name: "ntp", Service: images.Service{
+			Command: []string{"/usr/sbin/chronyd", "-d"}, After: []string{"network", "udev"}, StopGracePeriod: images.Duration(1500 * time.Millisecond),
+		}},
+		{Name: "setup", Service: images.Service{Command: []string{"/bin/true"}, Restart: "no"}},
+	}
+	var index images.Index
+	for i, d := range decls {
+		index.Images = append(index.Images, images.IndexEntry{
+			Name: d.Name, Ref: "bulkhead/" + d.Name + ":1", Manifest: fmt.Sprintf("sha256:%02x", i), Archive: d.Name + ".tar",
+		})
+	}
+	return decls, index
+}
+
+func services(t *testing.T) map[string]Service {
+	t.Helper()
+	decls, index := machine()
+	list, err := Services(decls, index, boot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	byName := make(map[string]Service)
+	for _, s := range list {
+		byName[s.Name] = s
+	}
+	return byName
+}
+
+func TestSpec(t *testing.T) {
+	for name, s := range services(t) {
+		text, err := json.MarshalIndent(struct{ Config, Host any }{s.Spec.Config, notZero(t, s.Spec.Host)}, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, "spec-"+name+".json", string(text)+"\n")
+	}
+}
+
+// notZero leaves out what is not set: HostConfig writes every field.
+func notZero(t *testing.T, v any) map[string]any {
+	t.Helper()
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(text, &fields); err != nil {
+		t.Fatal(err)
+	}
+	for k, v := range fields {
+		switch fmt.Sprint(v) {
+		case "", "0", "false", "<nil>", "[]", "map[]", "[0 0]":
+			delete(fields, k)
+		}
+	}
+	return fields
+}
+
+func TestBring(t *testing.T) {
+	all := services(t)
+	// have is a container as Services declares it.
+	have := func(name string, state dockerapi.State, change ...func(*dockerapi.Container)) dockerapi.Container {
+		s := all[name]
+		c := dockerapi.Container{ID: "id-of-" + name, Name: name, ImageID: s.Image.Manifest, State: state, Labels: map[string]string{}}
+		for k, v := range s.Spec.Config.Labels {
+			c.Labels[k] = v
+		}
+		for _, f := range change {
+			f(&c)
+		}
+		return c
+	}
+	label := func(key, value string) func(*dockerapi.Container) {
+		return func(c *dockerapi.Container) { c.Labels[key] = value }
+	}
+
+	tests := []struct {
+		name     string
+		service  string
+		existing []dockerapi.Container
+		opts     Options
+	}{
+		{"first boot", "ntp", nil, Options{}},
+		{"second boot", "ntp", []dockerapi.Container{have("docker", dockerapi.Exited), have("ntp", dockerapi.Exited)}, Options{}},
+		{"second boot, for one boot only", "udev", []dockerapi.Container{have("udev", dockerapi.Exited, label(LabelBoot, "boot-1"))}, Options{}},
+		{"created but never started", "docker", []dockerapi.Container{have("docker", dockerapi.Created)}, Options{}},
+		{"orchestrator was restarted", "docker", []dockerapi.Container{have("docker", dockerapi.Running)}, Options{}},
+		{"paused by someone", "ntp", []dockerapi.Container{have("ntp", dockerapi.Paused)}, Options{}},
+		{"declaration has changed", "network", []dockerapi.Container{have("network", dockerapi.Running, label(LabelSpec, "old"))}, Options{}},
+		{"image has changed", "network", []dockerapi.Container{have("network", dockerapi.Exited, func(c *dockerapi.Container) { c.ImageID = "sha256:old" })}, Options{}},
+		{"dead", "ntp", []dockerapi.Container{have("ntp", dockerapi.Dead)}, Options{}},
+		{"name taken by a stranger", "ntp", []dockerapi.Container{{ID: "stranger", Name: "ntp"}}, Options{}},
+		{"renamed by someone", "ntp", []dockerapi.Container{have("ntp", dockerapi.Running, func(c *dockerapi.Container) { c.Name = "clock" })}, Options{}},
+		{"unhealthy", "docker", []dockerapi.Container{have("docker", dockerapi.Running)}, Options{Restart: "is unhealthy"}},
+		{"unhealthy but ended meanwhile", "docker", []dockerapi.Container{have("docker", dockerapi.Exited)}, Options{Restart: "is unhealthy"}},
+		{"does not start", "ntp", []dockerapi.Container{have("ntp", dockerapi.Created)}, Options{Recreate: "does not start"}},
+		{"new container does not start either", "ntp", []dockerapi.Container{have("ntp", dockerapi.Created)}, Options{Recreate: "does not start", ReplaceImage: true}},
+		{"once, first boot", "setup", nil, Options{}},
+		{"once, next boot", "setup", []dockerapi.Container{have("setup", dockerapi.Exited, label(LabelBoot, "boot-1"))}, Options{}},
+		{"once, done", "setup", []dockerapi.Container{have("setup", dockerapi.Exited)}, Options{}},
+		{"once, under way", "setup", []dockerapi.Container{have("setup", dockerapi.Running)}, Options{}},
+	}
+	var text strings.Builder
+	for _, tt := range tests {
+		fmt.Fprintf(&text, "# %s\n", tt.name)
+		for _, a := range Bring(all[tt.service], tt.existing, tt.opts) {
+			fmt.Fprintln(&text, a)
+		}
+		fmt.Fprintln(&text)
+	}
+	golden(t, "bring.txt", text.String())
+}
+
+func TestOrphans(t *testing.T) {
+	decls, _ := machine()
+	got := Orphans(decls, []dockerapi.Container{
+		{ID: "a", Name: "ntp", Labels: map[string]string{LabelService: "ntp"}},
+		{ID: "b", Name: "dhcp", Labels: map[string]string{LabelService: "dhcp"}},
+		{ID: "c", Name: "mine"},
+	})
+	want := []Action{{Kind: RemoveContainer, Service: "dhcp", Container: "b", Reason: "no such service any more"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestStopOrder(t *testing.T) {
+	decls, index := machine()
+	list, err := Services(decls, index, boot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got [][]string
+	for _, group := range StopOrder(list) {
+		var names []string
+		for _, s := range group {
+			names = append(names, s.Name)
+		}
+		got = append(got, names)
+	}
+	want := [][]string{{"ntp"}, {"network"}, {"docker", "setup", "udev"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestHashFollowsDeclarationAndNothingElse(t *testing.T) {
+	decls, index := machine()
+	hash := func(change func(*images.Declaration, *images.IndexEntry), boot string) string {
+		d, e := decls[2], index.Images[2]
+		change(&d, &e)
+		spec, err := newSpec(d, e, boot)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return spec.Config.Labels[LabelSpec]
+	}
+	same := hash(func(*images.Declaration, *images.IndexEntry) {}, "1")
+	if got := hash(func(d *images.Declaration, _ *images.IndexEntry) { d.Service.Ephemeral = true }, "2"); got != same {
+		t.Error("hash depends on the boot")
+	}
+	if got := hash(func(d *images.Declaration, _ *images.IndexEntry) { d.Service.PidsLimit++ }, "1"); got == same {
+		t.Error("hash does not see a changed limit")
+	}
+}
+
+func TestServicesErrors(t *testing.T) {
+	decl := func(name string, after ...string) images.Declaration {
+		return images.Declaration{Name: name, Service: images.Service{Command: []string{"/bin/true"}, After: after}}
+	}
+	tests := []struct {
+		name  string
+		decls []images.Declaration
+		want  string
+	}{
+		{"unknown", []images.Declaration{decl("a", "b", "c")},
+			"service a: waits for b, which does not exist\nservice a: waits for c, which does not exist"},
+		{"itself", []images.Declaration{decl("a", "a")}, "services wait for each other: a → a"},
+		{"cycle", []images.Declaration{decl("x", "a"), decl("a", "b"), decl("b", "c"), decl("c", "a")},
+			"services wait for each other: a → b → c → a"},
+		{"no image", []images.Declaration{decl("a")}, "service a: no image of this name in the index of shipped images"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := Services(tt.decls, images.Index{}, boot)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			if diff := cmp.Diff(tt.want, err.Error()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
