@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/bulkhead-os/bulkhead/internal/kmsg"
+	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/os-config/cmdline"
+	"golang.org/x/sys/unix"
+)
+
+// A mount is one call of mount(2).
+type mount struct {
+	source, target, fstype string
+	flags                  uintptr
+	data                   string
+}
+
+func (m mount) String() string {
+	switch {
+	case m.flags&unix.MS_MOVE != 0:
+		return fmt.Sprintf("move mount %s to %s", m.source, m.target)
+	case m.flags&unix.MS_BIND != 0:
+		return fmt.Sprintf("bind %s to %s", m.source, m.target)
+	}
+	return fmt.Sprintf("mount %s (%s) on %s", m.source, m.fstype, m.target)
+}
+
+const (
+	nosuid  = unix.MS_NOSUID
+	nodev   = unix.MS_NODEV
+	noexec  = unix.MS_NOEXEC
+	bind    = unix.MS_BIND
+	movable = unix.MS_MOVE
+)
+
+// kernelMounts are made in the initramfs and move to the new root. The kernel
+// mounts none of them itself: CONFIG_DEVTMPFS_MOUNT is not for an initramfs.
+var kernelMounts = []mount{
+	{"proc", "/proc", "proc", nosuid | nodev | noexec, ""},
+	{"sysfs", "/sys", "sysfs", nosuid | nodev | noexec, ""},
+	{"devtmpfs", "/dev", "devtmpfs", nosuid, "mode=0755"},
+	{"tmpfs", "/run", "tmpfs", nosuid | nodev, "mode=0755,size=10%"},
+}
+
+// kernelInterfaces lie below /sys and move with it. They are mounted this
+// early because there is no modprobe yet: for bpf the kernel would call it, in
+// vain (bpf_preload), for 0.4 s of an emulated boot.
+var kernelInterfaces = []mount{
+	{"cgroup2", "/sys/fs/cgroup", "cgroup2", nosuid | nodev | noexec, "nsdelegate,memory_recursiveprot"},
+	{"securityfs", "/sys/kernel/security", "securityfs", nosuid | nodev | noexec, ""},
+	{"bpf", "/sys/fs/bpf", "bpf", nosuid | nodev | noexec, "mode=0700"},
+	{"pstore", "/sys/fs/pstore", "pstore", nosuid | nodev | noexec, ""},
+	{"efivarfs", "/sys/firmware/efi/efivars", "efivarfs", nosuid | nodev | noexec, ""},
+}
+
+// systemMounts are made in the new root.
+var systemMounts = []mount{
+	{"devpts", "/dev/pts", "devpts", nosuid | noexec, "gid=5,mode=0620,ptmxmode=0666"},
+	{"tmpfs", "/dev/shm", "tmpfs", nosuid | nodev, "mode=1777"},
+	{"mqueue", "/dev/mqueue", "mqueue", nosuid | nodev | noexec, ""},
+	{"tmpfs", "/tmp", "tmpfs", nosuid | nodev, "mode=1777,size=20%"},
+	{layout.ModulesDir, "/usr/lib/modules", "", bind, ""},
+}
+
+// mount does one mount, once: a step that is tried again does not stack
+// mounts on each other.
+func (b *boot) mount(m mount) error {
+	if b.mounted[m.target] {
+		return nil
+	}
+	if err := b.sys.Mount(m); err != nil {
+		return fmt.Errorf("%v: %w", m, err)
+	}
+	b.mounted[m.target] = true
+	return nil
+}
+
+func (b *boot) unmount(target string) error {
+	if err := b.sys.Unmount(target); err != nil {
+		return fmt.Errorf("unmount %s: %w", target, err)
+	}
+	delete(b.mounted, target)
+	return nil
+}
+
+func mountKernel(_ context.Context, b *boot) error {
+	for _, m := range kernelMounts {
+		if err := b.sys.MakeDir(m.target, 0o755); err != nil {
+			return err
+		}
+		if err := b.mount(m); err != nil {
+			return err
+		}
+	}
+	for _, m := range kernelInterfaces {
+		// Not every kernel and machine has each of them.
+		if !b.sys.Exists(m.target) {
+			continue
+		}
+		if err := b.mount(m); err != nil {
+			b.sys.Log(kmsg.Notice, "init: "+err.Error())
+		}
+	}
+	return b.sys.MakeDir(layout.RunDir, 0o755)
+}
+
+func readParameters(_ context.Context, b *boot) error {
+	line, err := b.sys.ReadFile("/proc/cmdline")
+	if err != nil {
+		return err
+	}
+	b.params = cmdline.Parse(line)
+	b.state = newStateParams(b.params)
+	release, err := b.sys.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		return err
+	}
+	b.kernel = strings.TrimSpace(release)
+	// By default user space may write ten records in five seconds; the boot
+	// writes more. Refused when the command line has printk.devkmsg.
+	_ = b.sys.WriteFile("/proc/sys/kernel/printk_devkmsg", "on\n")
+	return nil
+}
+
+func mountSystem(_ context.Context, b *boot) error {
+	for _, dir := range []string{"/dev/pts", "/dev/shm", "/dev/mqueue"} {
+		if err := b.sys.MakeDir(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	for _, m := range systemMounts {
+		if err := b.mount(m); err != nil {
+			return err
+		}
+	}
+	for name, target := range devLinks {
+		if err := b.sys.Symlink(target, path.Join("/dev", name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// devLinks are the links in /dev that programs expect. devtmpfs has the nodes
+// only, and the C library logs to /dev/log.
+var devLinks = map[string]string{
+	"fd":     "/proc/self/fd",
+	"stdin":  "/proc/self/fd/0",
+	"stdout": "/proc/self/fd/1",
+	"stderr": "/proc/self/fd/2",
+	"log":    layout.SyslogSocket,
+}
+
+// A stateDir is a directory of the state that appears in the root.
+type stateDir struct {
+	// name is below layout.StateDir, and target in the root: "var/lib".
+	name string
+	mode fs.FileMode
+}
+
+// stateDirs is laid out like the root of an installed RancherOS, whose state
+// partition can be used as it is.
+var stateDirs = []stateDir{
+	{"var/lib", 0o755},
+	{"var/log", 0o755},
+	{"home", 0o755},
+	{"opt", 0o755},
+	{"mnt", 0o755},
+	{"media", 0o755},
+	{"root", 0o700},
+	{"etc/docker", 0o755},
+}
+
+func bindState(_ context.Context, b *boot) error {
+	for _, d := range stateDirs {
+		target := "/" + d.name
+		if err := b.mount(mount{source: path.Join(layout.StateDir, d.name), target: target, flags: bind}); err != nil {
+			return err
+		}
+	}
+	// Containers with shared mounts see each other's, as on any host.
+	if err := b.sys.Mount(mount{target: "/", flags: unix.MS_SHARED | unix.MS_REC}); err != nil {
+		return fmt.Errorf("share the root mount: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,310 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bulkhead-os/bulkhead/internal/blockdev"
+	"github.com/bulkhead-os/bulkhead/internal/kmsg"
+	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/os-config/cmdline"
+	"golang.org/x/sys/unix"
+)
+
+// stateParams are the kernel parameters rancher.state.*.
+type stateParams struct {
+	// dev is LABEL=, UUID=, PARTLABEL= or a path; empty for none (RAM).
+	dev string
+	// fstype is empty for what is found on the device.
+	fstype string
+	// directory is the state's root on the device, for sharing a disk.
+	directory string
+	// wait: the device is slow. required: no boot without it.
+	wait, required bool
+	// autoformat are devices to make the state partition on when they are blank.
+	autoformat []string
+}
+
+func newStateParams(p cmdline.Params) stateParams {
+	s := stateParams{
+		dev:        "LABEL=" + layout.StateLabel,
+		fstype:     p.Get("rancher.state.fstype"),
+		directory:  path.Clean("/" + p.Get("rancher.state.directory")),
+		wait:       p.Bool("rancher.state.wait"),
+		required:   p.Bool("rancher.state.required"),
+		autoformat: p.List("rancher.state.autoformat"),
+	}
+	if dev, given := p.Lookup("rancher.state.dev"); given {
+		s.dev = dev
+	}
+	if s.fstype == "auto" {
+		s.fstype = ""
+	}
+	return s
+}
+
+// limit is how long to wait for the state device. Loading a driver waits for
+// its disks, except where a bus finds them later (USB, Hyper-V, SD cards).
+func (s stateParams) limit() time.Duration {
+	switch {
+	case s.wait:
+		return 60 * time.Second
+	case s.required || !s.isDefault():
+		return 10 * time.Second
+	}
+	return 100 * time.Millisecond
+}
+
+// isDefault tells whether no one asked for a certain device: then its absence
+// is no failure.
+func (s stateParams) isDefault() bool { return s.dev == "LABEL="+layout.StateLabel }
+
+// settleTime is how long no device may have appeared before a blank disk is
+// formatted: the state partition may be on a slower one.
+const settleTime = time.Second
+
+// findState looks for the state device. That none is there is an error only
+// when one was asked for.
+func findState(_ context.Context, b *boot) error {
+	if b.state.dev == "" {
+		return nil
+	}
+	limit := b.state.limit()
+	deadline := time.Now().Add(limit)
+	for {
+		devices, err := b.sys.Devices()
+		if err != nil {
+			return err
+		}
+		found, err := blockdev.Match(devices, b.state.dev, "/")
+		if err != nil {
+			return fmt.Errorf("rancher.state.dev: %w", err)
+		}
+		if len(found) > 1 {
+			return fmt.Errorf("%s is ambiguous: %s", b.state.dev, paths(found))
+		}
+		if len(found) == 1 {
+			b.stateDevice = &found[0]
+			return nil
+		}
+		if len(b.state.autoformat) > 0 && len(b.formattable(devices)) > 0 {
+			return nil
+		}
+		err = b.awaitDevices(deadline)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if b.state.required || !b.state.isDefault() {
+		return fmt.Errorf("no device %s after %v", b.state.dev, limit)
+	}
+	return nil
+}
+
+func paths(devices []blockdev.Device) string {
+	var names []string
+	for _, d := range devices {
+		names = append(names, d.Path)
+	}
+	return strings.Join(names, ", ")
+}
+
+// formattable returns the autoformat devices that exist, in their order.
+func (b *boot) formattable(devices []blockdev.Device) []blockdev.Device {
+	var list []blockdev.Device
+	for _, spec := range b.state.autoformat {
+		// What is misspelt or missing is skipped: the list is of candidates.
+		if found, err := blockdev.Match(devices, spec, "/"); err == nil {
+			list = append(list, found...)
+		}
+	}
+	return list
+}
+
+// formatState makes a state partition on the first blank autoformat device
+// when there is none.
+func formatState(ctx context.Context, b *boot) error {
+	if b.stateDevice != nil || len(b.state.autoformat) == 0 {
+		return nil
+	}
+	for {
+		err := b.awaitDevices(time.Now().Add(settleTime))
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	devices, err := b.sys.Devices()
+	if err != nil {
+		return err
+	}
+	if found, err := blockdev.Match(devices, b.state.dev, "/"); err == nil && len(found) > 0 {
+		return findState(ctx, b)
+	}
+	var reasons []error
+	for _, d := range b.formattable(devices) {
+		if err := b.checkBlank(d, devices); err != nil {
+			reasons = append(reasons, fmt.Errorf("%s %w", d.Path, err))
+			continue
+		}
+		return b.format(ctx, d)
+	}
+	if len(reasons) > 0 {
+		return fmt.Errorf("nothing formatted: %w", errors.Join(reasons...))
+	}
+	return nil
+}
+
+// blankSize is how much of a disk must be zero to count as blank: RancherOS's rule.
+const blankSize = 1 << 20
+
+// checkBlank returns why a device must not be formatted.
+func (b *boot) checkBlank(d blockdev.Device, all []blockdev.Device) error {
+	if d.ReadOnly {
+		return errors.New("is write-protected")
+	}
+	if slices.ContainsFunc(all, func(part blockdev.Device) bool { return part.Disk == d.Name }) {
+		return errors.New("has partitions")
+	}
+	f, err := b.sys.OpenDevice(d.Path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return blockdev.CheckBlank(f, blankSize)
+}
+
+// mkfsLimit and fsckLimit bound the programs that may take long on big or
+// slow disks.
+const (
+	mkfsLimit = 10 * time.Minute
+	fsckLimit = 2 * time.Hour
+)
+
+func (b *boot) format(ctx context.Context, d blockdev.Device) error {
+	b.sys.Announce(fmt.Sprintf("bulkhead: formatting %s (%d MiB, blank) as %s", d.Path, d.Size>>20, layout.StateLabel))
+	ctx, cancel := context.WithTimeout(ctx, mkfsLimit)
+	defer cancel()
+	status, out, err := b.sys.Run(ctx, "/sbin/mkfs.ext4", "-q", "-F", "-L", layout.StateLabel, "-e", "remount-ro", d.Path)
+	if err != nil {
+		return fmt.Errorf("mkfs.ext4 %s: %w", d.Path, err)
+	}
+	if status != 0 {
+		return fmt.Errorf("mkfs.ext4 %s: exit status %d: %s", d.Path, status, out)
+	}
+	d.Info = blockdev.Info{Type: "ext4", Label: layout.StateLabel}
+	b.stateDevice = &d
+	return nil
+}
+
+// checkState repairs an ext file system as far as that needs no decision. The
+// other file systems repair themselves when they are mounted.
+func checkState(ctx context.Context, b *boot) error {
+	d := b.stateDevice
+	if d == nil || !strings.HasPrefix(d.Info.Type, "ext") {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, fsckLimit)
+	defer cancel()
+	patience := time.AfterFunc(5*time.Second, func() {
+		b.sys.Announce(fmt.Sprintf("bulkhead: checking the file system on %s, this can take minutes", d.Path))
+	})
+	defer patience.Stop()
+	status, out, err := b.sys.Run(ctx, "/sbin/e2fsck", "-p", d.Path)
+	// e2fsck(8): 1 is errors corrected, 2 is "reboot", meant for a mounted
+	// file system; 4 and above are errors left.
+	if err == nil && status >= 4 {
+		err = fmt.Errorf("exit status %d: %s", status, out)
+	}
+	if err != nil {
+		b.stateDevice = nil
+		return fmt.Errorf("e2fsck -p %s: %w", d.Path, err)
+	}
+	if status != 0 {
+		b.sys.Log(kmsg.Warning, fmt.Sprintf("init: e2fsck repaired %s: %s", d.Path, out))
+	}
+	return nil
+}
+
+// stateDiskDir is where the device is mounted when its root is not the state's.
+const stateDiskDir = layout.RunDir + "/state-disk"
+
+func mountState(_ context.Context, b *boot) error {
+	if b.stateDevice == nil {
+		return nil
+	}
+	if err := b.mountStateDevice(*b.stateDevice); err != nil {
+		b.stateDevice = nil
+		return err
+	}
+	b.sys.Log(kmsg.Info, fmt.Sprintf("init: state is on %v", *b.stateDevice))
+	return nil
+}
+
+func (b *boot) mountStateDevice(d blockdev.Device) error {
+	fstype := b.state.fstype
+	if fstype == "" {
+		fstype = d.Info.Type
+	}
+	if fstype == "" {
+		return fmt.Errorf("%s has no file system that is known; set rancher.state.fstype", d.Path)
+	}
+	b.drivers.filesystem(fstype)
+	target := layout.StateDir
+	if b.state.directory != "/" {
+		target = stateDiskDir
+		if err := b.sys.MakeDir(target, 0o700); err != nil {
+			return err
+		}
+	}
+	if err := b.mount(mount{source: d.Path, target: target, fstype: fstype}); err != nil {
+		return err
+	}
+	if err := b.prepareState(target); err != nil {
+		return errors.Join(err, b.unmount(target))
+	}
+	return nil
+}
+
+// prepareState makes the state's directories on the file system that is
+// mounted on target, and that appear on layout.StateDir.
+func (b *boot) prepareState(target string) error {
+	root := path.Join(target, b.state.directory)
+	for _, d := range stateDirs {
+		if err := b.sys.MakeDir(path.Join(root, d.name), d.mode); err != nil {
+			return err
+		}
+	}
+	// It holds passwords and keys.
+	if err := b.sys.MakeDir(path.Join(root, layout.ConfDir), 0o700); err != nil {
+		return err
+	}
+	if root == layout.StateDir {
+		return nil
+	}
+	return b.mount(mount{source: root, target: layout.StateDir, flags: bind})
+}
+
+// mountRAMState puts the state into RAM when it is nowhere else.
+func mountRAMState(_ context.Context, b *boot) error {
+	if b.stateDevice != nil {
+		return nil
+	}
+	b.sys.Log(kmsg.Notice, "init: state is in RAM: it is gone after this boot")
+	if err := b.mount(mount{"tmpfs", layout.StateDir, "tmpfs", unix.MS_NOATIME, "mode=0755,size=50%"}); err != nil {
+		return err
+	}
+	b.state.directory = "/"
+	return b.prepareState(layout.StateDir)
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/bulkhead-os/bulkhead/internal/blockdev"
+	"github.com/bulkhead-os/bulkhead/internal/bootlog"
+	"github.com/bulkhead-os/bulkhead/internal/kmsg"
+	"github.com/bulkhead-os/bulkhead/os-config/cmdline"
+)
+
+// A step is one part of the boot.
+type step struct {
+	name string
+	do   func(ctx context.Context, b *boot) error
+	// optional tells whether the boot can go on without the step.
+	optional func(b *boot) bool
+	// remedy is what a person can do when the step fails.
+	remedy string
+}
+
+// bootSteps is the whole of early boot, in order. docs/boot.md explains it.
+var bootSteps = []step{
+	{"kernel-mounts", mountKernel, never, "the kernel or the initramfs is damaged: boot another medium"},
+	{"parameters", readParameters, never, "boot with a plain kernel command line"},
+	{"drivers", loadDrivers, always, "use kernel and initramfs of one build together"},
+	{"image", findImage, never, "attach the Bulkhead medium (ISO label BULKHEAD), or write it anew; for a network boot use the initrd that holds the whole system"},
+	{"switch-root", switchRoot, never, "the system image is damaged: write the medium anew"},
+	{"mounts", mountSystem, never, "use kernel, initramfs and system image of one build together"},
+	{"find-state", findState, unlessRequired, "set rancher.state.dev= to one device (UUID= or /dev/…), or rancher.state.wait=true for a slow one"},
+	{"format-state", formatState, unlessRequired, "clear the disk's first MiB if nothing on it is needed, or set rancher.state.dev="},
+	{"check-state", checkState, unlessRequired, "boot with rancher.recovery=true and repair it with e2fsck -y"},
+	{"mount-state", mountState, unlessRequired, "check rancher.state.dev, .fstype and .directory; boot with rancher.recovery=true to look at the disk"},
+	{"ram-state", mountRAMState, never, "give the machine more memory"},
+	{"recovery", recovery, always, "boot without rancher.recovery"},
+	{"bind-state", bindState, never, "boot with rancher.state.dev= (empty) to leave the state disk alone"},
+	{"host-files", writeHostFiles, never, "give the machine more memory"},
+	{"modules", loadExtraModules, always, "correct rancher.modules"},
+	{"free-initramfs", freeInitramfs, always, "none needed: some memory stays in use"},
+	{"hand-over", handOver, never, "the system image is damaged: write the medium anew"},
+}
+
+func always(*boot) bool           { return true }
+func never(*boot) bool            { return false }
+func unlessRequired(b *boot) bool { return !b.state.required }
+
+// A boot is what the steps know and hand on to each other.
+type boot struct {
+	sys     system
+	params  cmdline.Params
+	kernel  string // release, as uname -r
+	drivers *drivers
+	// entered is set once the system image is the root.
+	entered bool
+	// medium is set when a file system that carries the image is mounted.
+	medium bool
+	state  stateParams
+	// stateDevice is nil when the state is in RAM.
+	stateDevice *blockdev.Device
+	// mounted are the targets of what mountAll has mounted.
+	mounted map[string]bool
+	// started is when the current step began, in seconds since kernel start.
+	started float64
+}
+
+// run does all steps. A required step that fails leads to rescue, and is
+// tried again when rescue returns.
+func (b *boot) run(ctx context.Context, steps []step) {
+	for i, s := range steps {
+		for {
+			b.started = bootlog.Now()
+			err := b.try(ctx, s)
+			b.report(s, i+1, len(steps), err)
+			if err == nil || s.optional(b) {
+				break
+			}
+			b.rescue(s)
+		}
+	}
+}
+
+// try does a step. A bug in it must not end PID 1.
+func (b *boot) try(ctx context.Context, s step) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			b.sys.Log(kmsg.Error, string(debug.Stack()))
+			err = fmt.Errorf("BUG: %v", r)
+		}
+	}()
+	return s.do(ctx, b)
+}
+
+// report records how a step ended: for the boot report, in the kernel log, and
+// on the consoles when it failed or rancher.debug is on.
+func (b *boot) report(s step, i, n int, err error) {
+	b.record(s.name, err)
+	took := (bootlog.Now() - b.started) * 1000
+	if err == nil {
+		line := fmt.Sprintf("init: [%d/%d] %s: ok %.0fms", i, n, s.name, took)
+		b.sys.Log(kmsg.Info, line)
+		if b.params.Bool("rancher.debug") {
+			b.sys.Announce("bulkhead: " + line)
+		}
+		return
+	}
+	line := kmsg.Failure(s.name, err, s.remedy)
+	if s.optional(b) {
+		line += " next=\"the boot goes on without it\""
+	}
+	b.sys.Log(kmsg.Error, line)
+	b.sys.Announce(line)
+}
+
+// record adds a finished step to the boot report.
+func (b *boot) record(name string, err error) {
+	b.sys.Record(bootlog.Since("init/"+name, b.started, err))
+}
