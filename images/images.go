@@ -93,6 +93,10 @@ type Service struct {
 	// one start; without it, a started container is ready ("exit" for
 	// services with restart "no").
 	Ready *Ready `yaml:"x-ready"`
+	// Unhealthy says what follows from a failing health check: "restart"
+	// (default), or "report" for a service whose health tells about something
+	// that a restart cannot mend, such as a missing network.
+	Unhealthy string `yaml:"x-unhealthy"`
 	// Ephemeral: the container is made anew on each boot.
 	Ephemeral bool `yaml:"x-ephemeral"`
 	// Reason says, per privilege, why the service needs it. Required for

@@ -119,6 +119,9 @@ func (s Service) validate(names map[string]bool) []error {
 	if !slices.Contains([]string{"", "always", "no"}, s.Restart) {
 		fail("service.restart: %q; want always or no", s.Restart)
 	}
+	if !slices.Contains([]string{"", "restart", "report"}, s.Unhealthy) {
+		fail("service.x-unhealthy: %q; want restart or report", s.Unhealthy)
+	}
 	if h := s.Healthcheck; h != nil {
 		if len(h.Test) < 2 || h.Test[0] != "CMD" && h.Test[0] != "CMD-SHELL" {
 			fail("service.healthcheck.test: want CMD or CMD-SHELL and a command")

@@ -178,18 +178,18 @@ func (c *Client) RemoveImage(ctx context.Context, ref string) error {
 }
 
 // Changes calls changed with the value of label of each container that has it
-// whenever that container starts, ends, is removed or changes its health, and
-// once with "" as soon as it listens. It returns when the stream breaks.
+// whenever that container ends, is removed or becomes unhealthy, and once with
+// "" as soon as it listens. It returns when the stream breaks.
 func (c *Client) Changes(ctx context.Context, label string, changed func(value string)) error {
 	// The stream must end when this returns for another reason than ctx.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	// "exec_…" must stay out: each health check makes three such events.
+	// Only what asks for an action: each health check makes three exec_ events.
 	stream := c.api.Events(ctx, client.EventsListOptions{Filters: make(client.Filters).
 		Add("type", string(events.ContainerEventType)).
 		Add("label", label).
-		Add("event", string(events.ActionStart), string(events.ActionDie),
-			string(events.ActionDestroy), string(events.ActionHealthStatus))})
+		Add("event", string(events.ActionDie), string(events.ActionDestroy),
+			string(events.ActionHealthStatusUnhealthy))})
 	select {
 	case err := <-stream.Err:
 		return fmt.Errorf("event stream: %w", err)

@@ -1,5 +1,129 @@
-// Package orchestrator is a placeholder until its owner writes it.
 package orchestrator
 
-// Main runs the program.
-func Main(args []string) int { return 1 }
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/bulkhead-os/bulkhead/images"
+	"github.com/bulkhead-os/bulkhead/internal/bootlog"
+	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
+	"github.com/bulkhead-os/bulkhead/internal/kmsg"
+	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/oslog"
+	"github.com/bulkhead-os/bulkhead/internal/wait"
+	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
+	"github.com/bulkhead-os/bulkhead/sysdocker/preload"
+)
+
+// apiLimit is how long PID 1 may take to serve the API before this program
+// gives up; PID 1 starts it again then.
+const apiLimit = 5 * time.Minute
+
+// memoryLimit is soft: the collector works harder near it. In use are 4 MB.
+const memoryLimit = 10 << 20
+
+// Main runs the services of the machine until SIGTERM, then stops them in
+// order.
+func Main([]string) int {
+	log := oslog.New("orchestrator")
+	debug.SetMemoryLimit(memoryLimit)
+	debug.SetGCPercent(50)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	if err := run(ctx, log); err != nil {
+		log.Error("orchestrator ends", "error", err)
+		announce(log, kmsg.Failure("orchestrator", err, "see "+layout.SystemLog))
+		return 1
+	}
+	return 0
+}
+
+func run(ctx context.Context, log *slog.Logger) error {
+	began := bootlog.Now()
+	api := wait.DockerAPI(layout.SystemSocket)
+	err := wait.For(ctx, apiLimit, api, func(waited time.Duration, last error) {
+		log.Warn("waiting", "for", api, "since", waited.Round(time.Second), "last", last)
+	})
+	if err != nil {
+		return err
+	}
+	rec := newRecorder(log)
+	rec.step(bootlog.Since("system-docker/api", began, nil))
+
+	engine, err := dockerapi.New(layout.SystemSocket)
+	if err != nil {
+		return err
+	}
+	defer engine.Close()
+	decls, services, err := readServices()
+	if err != nil {
+		if len(services) == 0 {
+			return err
+		}
+		announce(log, kmsg.Failure("services", err, "the image was built wrongly: install another version"))
+	}
+	s := &supervisor{
+		engine:    engine,
+		images:    &preload.Loader{Store: engine, Dir: layout.ImagesDir, Log: log},
+		log:       log,
+		decls:     decls,
+		services:  services,
+		condition: condition,
+		settled:   rec.settled,
+		booted: func(ctx context.Context, images int) {
+			rec.finish(images)
+			go runConfigured(ctx, engine, log)
+			// What the boot needed is not needed any more.
+			debug.FreeOSMemory()
+		},
+	}
+	return s.run(ctx)
+}
+
+// readServices returns what the machine consists of.
+func readServices() ([]images.Declaration, []plan.Service, error) {
+	decls, err := images.Load()
+	if err != nil {
+		return nil, nil, err
+	}
+	text, err := os.ReadFile(layout.ImageIndex)
+	if err != nil {
+		return nil, nil, err
+	}
+	var index images.Index
+	if err := json.Unmarshal(text, &index); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", layout.ImageIndex, err)
+	}
+	bootID, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return nil, nil, err
+	}
+	services, err := plan.Services(decls, index, strings.TrimSpace(string(bootID)))
+	return decls, services, err
+}
+
+// condition is what makes a service ready.
+func condition(r images.Ready) wait.Condition {
+	switch {
+	case r.Docker != "":
+		return wait.DockerAPI(r.Docker)
+	case r.Socket != "":
+		return wait.Socket(r.Socket)
+	}
+	return wait.File(r.File)
+}
+
+// announce writes a line to every console.
+func announce(log *slog.Logger, line string) {
+	if err := kmsg.Announce(line); err != nil {
+		log.Warn("line did not reach the consoles", "line", line, "error", err)
+	}
+}

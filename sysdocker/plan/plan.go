@@ -28,11 +28,11 @@ type Kind string
 
 // The kinds of actions, in the order in which a service needs them.
 const (
+	StopContainer   Kind = "stop-container"
 	RemoveContainer Kind = "remove-container"
 	LoadImage       Kind = "load-image" // unless it is there
 	ReplaceImage    Kind = "replace-image"
 	CreateContainer Kind = "create-container"
-	StopContainer   Kind = "stop-container"
 	StartContainer  Kind = "start-container"
 	WaitReady       Kind = "wait-ready"
 	WaitExit        Kind = "wait-exit"
@@ -90,6 +90,9 @@ type Service struct {
 // Once tells whether the service runs to its end once per boot.
 func (s Service) Once() bool { return s.Decl.Restart == "no" }
 
+// Engine tells whether the service is a Docker engine.
+func (s Service) Engine() bool { return s.Decl.Ready != nil && s.Decl.Ready.Docker != "" }
+
 // Services combines declarations and index, in an order in which every service
 // comes after those that it waits for; services of one level are sorted by
 // name. bootID tells this boot from all others. Services that cannot be run
@@ -126,16 +129,26 @@ func Services(decls []images.Declaration, index images.Index, bootID string) ([]
 }
 
 // StopOrder returns the services grouped by level, those that others wait for
-// last. Services of one group can be stopped together.
+// last. Services of one group can be stopped together. A Docker engine is in
+// the first group whatever its level: people's containers need network, name
+// service and logs while they stop.
 func StopOrder(services []Service) [][]Service {
+	var engines []Service
 	var groups [][]Service
 	for _, s := range services {
+		if s.Engine() {
+			engines = append(engines, s)
+			continue
+		}
 		for len(groups) <= s.Level {
 			groups = append(groups, nil)
 		}
 		groups[s.Level] = append(groups[s.Level], s)
 	}
 	slices.Reverse(groups)
+	if len(engines) > 0 {
+		groups = slices.Insert(groups, 0, engines)
+	}
 	return groups
 }
 
@@ -170,6 +183,9 @@ func Bring(s Service, existing []dockerapi.Container, opts Options) []Action {
 			continue
 		}
 		if reason := replaceReason(s, c, opts); reason != "" {
+			if isUp(c) {
+				add(StopContainer, c.ID, reason)
+			}
 			add(RemoveContainer, c.ID, reason)
 			create = reason
 			continue
@@ -188,8 +204,7 @@ func Bring(s Service, existing []dockerapi.Container, opts Options) []Action {
 		return append(actions, wait(s, ""))
 	}
 
-	up := keep.State == dockerapi.Running || keep.State == dockerapi.Paused
-	switch {
+	switch up := isUp(*keep); {
 	case up && opts.Restart != "":
 		add(StopContainer, keep.ID, opts.Restart)
 		add(StartContainer, keep.ID, opts.Restart, s.Decl.After...)
@@ -199,6 +214,10 @@ func Bring(s Service, existing []dockerapi.Container, opts Options) []Action {
 		add(StartContainer, keep.ID, fmt.Sprintf("is %s", keep.State), s.Decl.After...)
 	}
 	return append(actions, wait(s, keep.ID))
+}
+
+func isUp(c dockerapi.Container) bool {
+	return c.State == dockerapi.Running || c.State == dockerapi.Paused
 }
 
 // replaceReason says why an existing container cannot be used, or nothing.

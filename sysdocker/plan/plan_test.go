@@ -203,7 +203,7 @@ func TestStopOrder(t *testing.T) {
 		}
 		got = append(got, names)
 	}
-	want := [][]string{{"ntp"}, {"network"}, {"docker", "setup", "udev"}}
+	want := [][]string{{"docker"}, {"ntp"}, {"network"}, {"setup", "udev"}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

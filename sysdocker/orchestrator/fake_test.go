@@ -1,0 +1,193 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/containerd/errdefs"
+
+	"github.com/bulkhead-os/bulkhead/images"
+	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
+	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
+)
+
+// fakeEngine is a Docker daemon and an image loader in memory. It writes down
+// what it is asked for.
+type fakeEngine struct {
+	mu         sync.Mutex
+	containers map[string]*dockerapi.Container // by name, which is the ID as well
+	calls      []string
+	breakStart func(name string) error
+	breakWith  chan error // breaks the event stream
+	events     chan string
+	exitCode   int64
+}
+
+func newFakeEngine() *fakeEngine {
+	return &fakeEngine{
+		containers: map[string]*dockerapi.Container{},
+		breakWith:  make(chan error),
+		events:     make(chan string),
+	}
+}
+
+// call writes down a call; f runs under the lock.
+func (e *fakeEngine) call(what, name string, f func() error) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.calls = append(e.calls, what+" "+name)
+	return f()
+}
+
+// took returns the calls since the last time.
+func (e *fakeEngine) took() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	calls := e.calls
+	e.calls = nil
+	return calls
+}
+
+// change changes a container behind the orchestrator's back and sends the
+// event that a daemon would.
+func (e *fakeEngine) change(name string, f func(*dockerapi.Container)) {
+	e.mu.Lock()
+	f(e.containers[name])
+	e.mu.Unlock()
+	e.events <- name
+}
+
+func (e *fakeEngine) die(name string) {
+	e.change(name, func(c *dockerapi.Container) { c.State, c.Status = dockerapi.Exited, "Exited (137)" })
+}
+
+func (e *fakeEngine) sicken(name string) {
+	e.change(name, func(c *dockerapi.Container) { c.Health = dockerapi.Unhealthy })
+}
+
+func (e *fakeEngine) Containers(context.Context, string) ([]dockerapi.Container, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var list []dockerapi.Container
+	for _, name := range slices.Sorted(maps.Keys(e.containers)) {
+		list = append(list, *e.containers[name])
+	}
+	return list, nil
+}
+
+func (e *fakeEngine) Create(_ context.Context, name string, spec dockerapi.Spec) (string, error) {
+	return name, e.call("create", name, func() error {
+		if e.containers[name] != nil {
+			return errdefs.ErrConflict
+		}
+		e.containers[name] = &dockerapi.Container{
+			ID: name, Name: name, Labels: spec.Config.Labels, ImageID: manifest(name), State: dockerapi.Created,
+		}
+		return nil
+	})
+}
+
+func (e *fakeEngine) Start(_ context.Context, id string) error {
+	return e.call("start", id, func() error {
+		if e.breakStart != nil {
+			if err := e.breakStart(id); err != nil {
+				return err
+			}
+		}
+		e.containers[id].State, e.containers[id].Health = dockerapi.Running, dockerapi.Healthy
+		return nil
+	})
+}
+
+func (e *fakeEngine) Stop(_ context.Context, id string) error {
+	return e.call("stop", id, func() error {
+		if e.containers[id] == nil {
+			return errdefs.ErrNotFound
+		}
+		e.containers[id].State = dockerapi.Exited
+		return nil
+	})
+}
+
+func (e *fakeEngine) Remove(_ context.Context, id string) error {
+	return e.call("remove", id, func() error {
+		delete(e.containers, id)
+		return nil
+	})
+}
+
+func (e *fakeEngine) ExitCode(_ context.Context, id string) (int64, error) {
+	return e.exitCode, e.call("exit code of", id, func() error {
+		e.containers[id].State = dockerapi.Exited
+		return nil
+	})
+}
+
+func (e *fakeEngine) Changes(ctx context.Context, _ string, changed func(string)) error {
+	changed("")
+	for {
+		select {
+		case name := <-e.events:
+			changed(name)
+		case err := <-e.breakWith:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (e *fakeEngine) Ensure(_ context.Context, i images.IndexEntry) (bool, error) {
+	return true, e.call("load", i.Name, func() error { return nil })
+}
+
+func (e *fakeEngine) Replace(_ context.Context, i images.IndexEntry) error {
+	return e.call("replace image", i.Name, func() error { return nil })
+}
+
+func manifest(name string) string { return "sha256:" + name }
+
+// fakeCondition holds once its service's name is set in it.
+type fakeConditions struct {
+	mu    sync.Mutex
+	holds map[string]bool
+}
+
+func (f *fakeConditions) set(path string, holds bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.holds[path] = holds
+}
+
+type fakeCondition struct {
+	all  *fakeConditions
+	path string
+}
+
+func (c fakeCondition) String() string { return "file " + c.path }
+
+func (c fakeCondition) Check(context.Context) error {
+	c.all.mu.Lock()
+	defer c.all.mu.Unlock()
+	if !c.all.holds[c.path] {
+		return errors.New("no such file")
+	}
+	return nil
+}
+
+// declare makes services from declarations.
+func declare(decls ...images.Declaration) []plan.Service {
+	var index images.Index
+	for _, d := range decls {
+		index.Images = append(index.Images, images.IndexEntry{Name: d.Name, Ref: d.Name, Manifest: manifest(d.Name)})
+	}
+	services, err := plan.Services(decls, index, "boot")
+	if err != nil {
+		panic(fmt.Sprintf("BUG: bad test declarations: %v", err))
+	}
+	return services
+}

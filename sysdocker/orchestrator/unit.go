@@ -1,0 +1,333 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/bulkhead-os/bulkhead/internal/bootlog"
+	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
+	"github.com/bulkhead-os/bulkhead/internal/wait"
+	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
+)
+
+const (
+	// actionLimit bounds one call to the daemon, beside the service's grace
+	// period.
+	actionLimit = 2 * time.Minute
+	// readyLimit is how long a service may take when its declaration does
+	// not say.
+	readyLimit = time.Minute
+)
+
+// unit is one service in the care of a supervisor. Events only make it look:
+// what it does follows from the state it finds, so that none is missed and
+// none acted upon twice.
+type unit struct {
+	*supervisor
+	service plan.Service
+	log     *slog.Logger
+	after   []*unit
+	// settled is closed once the service is ready, or late.
+	settled chan struct{}
+	poke    chan struct{}
+
+	mu        sync.Mutex // guards what follows
+	began     float64    // when the container was first started, since kernel start
+	late      *time.Timer
+	isSettled bool
+	doing     string // for the report of a service that is late
+}
+
+// look makes the unit look at its container soon.
+func (u *unit) look() {
+	select {
+	case u.poke <- struct{}{}:
+	default: // It will look anyway.
+	}
+}
+
+// run keeps the service up until ctx ends. existing are the containers that
+// there are now.
+func (u *unit) run(ctx context.Context, existing []dockerapi.Container) {
+	defer u.stopClock()
+	var t trouble
+	var opts plan.Options
+	for {
+		what := failedStart
+		err := u.bring(ctx, existing, opts)
+		if err == nil {
+			if u.service.Once() {
+				return
+			}
+			what, err = u.watch(ctx, &t)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		u.startClock() // It is late even if it does not get as far as starting.
+		var pause time.Duration
+		pause, opts = t.next(what)
+		u.note("%s: %v", what, err)
+		u.log.Warn("service "+what.String(), "error", err, "again_in", pause)
+		sleep(ctx, pause)
+		if existing, err = u.containers(ctx); err != nil {
+			return
+		}
+	}
+}
+
+// containers lists all containers. It fails only when ctx ends.
+func (u *unit) containers(ctx context.Context) ([]dockerapi.Container, error) {
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		existing, err := u.engine.Containers(ctx, "")
+		if err == nil || ctx.Err() != nil {
+			return existing, ctx.Err()
+		}
+		u.note("%v", err)
+		u.log.Warn("daemon does not list its containers", "error", err, "again_in", pause)
+		sleep(ctx, pause)
+	}
+}
+
+// bring makes the container run, or a service that runs once run to its end.
+func (u *unit) bring(ctx context.Context, existing []dockerapi.Container, opts plan.Options) error {
+	id := ""
+	for _, a := range plan.Bring(u.service, existing, opts) {
+		if a.Kind == plan.StartContainer || a.Kind == plan.WaitReady || a.Kind == plan.WaitExit {
+			if err := u.awaitOthers(ctx); err != nil {
+				return err
+			}
+		}
+		if a.Container != "" {
+			id = a.Container
+		}
+		began := time.Now()
+		u.note("%s", a.Kind)
+		var err error
+		if id, err = u.do(ctx, a, id); err != nil {
+			return err
+		}
+		if a.Kind != plan.WaitReady {
+			u.log.Info(string(a.Kind), "reason", a.Reason, "took", time.Since(began).Round(time.Millisecond))
+		}
+	}
+	return nil
+}
+
+// do does one action with the container id and returns the container's id.
+func (u *unit) do(ctx context.Context, a plan.Action, id string) (string, error) {
+	if a.Kind != plan.WaitExit {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, actionLimit+grace(u.service))
+		defer cancel()
+	}
+	switch a.Kind {
+	case plan.StopContainer:
+		if err := u.engine.Stop(ctx, id); err != nil {
+			// What comes next, removal or start, shows whether that matters.
+			u.log.Warn("does not stop", "error", err)
+		}
+		return id, nil
+	case plan.RemoveContainer:
+		return "", u.engine.Remove(ctx, id)
+	case plan.LoadImage:
+		loaded, err := u.images.Ensure(ctx, u.service.Image)
+		if loaded {
+			u.loaded.Add(1)
+		}
+		return "", err
+	case plan.ReplaceImage:
+		return "", u.images.Replace(ctx, u.service.Image)
+	case plan.CreateContainer:
+		return u.engine.Create(ctx, u.service.Name, u.service.Spec)
+	case plan.StartContainer:
+		return id, u.engine.Start(ctx, id)
+	case plan.WaitReady: // watch does
+		return id, nil
+	case plan.WaitExit:
+		return id, u.awaitExit(ctx, id)
+	}
+	return "", fmt.Errorf("BUG: unknown action %s", a.Kind)
+}
+
+// awaitOthers waits until the services that this one needs are settled, and
+// starts the clock that this one is late by.
+func (u *unit) awaitOthers(ctx context.Context) error {
+	began := time.Now()
+	for _, dep := range u.after {
+		u.note("waiting for service %s", dep.service.Name)
+		for waiting := true; waiting; {
+			select {
+			case <-dep.settled:
+				waiting = false
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(wait.ReportEvery):
+				u.log.Info("waiting", "for", "service "+dep.service.Name, "since", time.Since(began).Round(time.Second))
+			}
+		}
+	}
+	u.startClock()
+	return nil
+}
+
+// awaitExit waits for the end of a service that runs once. Its failure is told,
+// but it gets no second run.
+func (u *unit) awaitExit(ctx context.Context, id string) error {
+	code, err := u.engine.ExitCode(ctx, id)
+	switch {
+	case err != nil:
+		return err
+	case code != 0:
+		u.settle(fmt.Errorf("ended with exit code %d", code))
+	default:
+		u.settle(nil)
+	}
+	return nil
+}
+
+// watch waits for the service to become ready and then for a problem with it.
+func (u *unit) watch(ctx context.Context, t *trouble) (problem, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ready := u.ready(ctx)
+	var calm <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return none, ctx.Err()
+		case <-ready:
+			ready = nil
+			u.settle(nil)
+			calm = time.After(calmAfter)
+		case <-calm:
+			calm = nil
+			t.calm()
+		case <-u.poke:
+			if what, err := u.inspect(ctx); what != none {
+				return what, err
+			}
+		}
+	}
+}
+
+// ready returns a channel that is closed when the service is ready.
+func (u *unit) ready(ctx context.Context) <-chan struct{} {
+	ready := make(chan struct{})
+	if u.service.Decl.Ready == nil {
+		close(ready)
+		return ready
+	}
+	c := noted{u.condition(*u.service.Decl.Ready), u}
+	go func() {
+		err := wait.Until(ctx, c, func(waited time.Duration, last error) {
+			u.log.Info("waiting", "for", c, "since", waited.Round(time.Second), "last", last)
+		})
+		if err == nil {
+			close(ready)
+		}
+	}()
+	return ready
+}
+
+// noted is a condition that keeps its last answer for the report of a service
+// that is late.
+type noted struct {
+	wait.Condition
+	unit *unit
+}
+
+func (n noted) Check(ctx context.Context) error {
+	err := n.Condition.Check(ctx)
+	if err != nil {
+		n.unit.note("waiting for %s: %v", n.Condition, err)
+	}
+	return err
+}
+
+// inspect looks at the container and tells what is wrong with it.
+func (u *unit) inspect(ctx context.Context) (problem, error) {
+	existing, err := u.engine.Containers(ctx, plan.LabelService+"="+u.service.Name)
+	if err != nil {
+		// The event stream broke too, and looks again once it is back.
+		u.log.Warn("no look at the container", "error", err)
+		return none, nil
+	}
+	status := "removed"
+	for _, c := range existing {
+		if c.Name == u.service.Name && c.State == dockerapi.Running && c.Health == dockerapi.Unhealthy {
+			return u.unhealthy()
+		}
+		status = c.Status
+	}
+	// Anything to do beside waiting?
+	if len(plan.Bring(u.service, existing, plan.Options{})) > 1 {
+		return ended, errors.New(status)
+	}
+	return none, nil
+}
+
+func (u *unit) unhealthy() (problem, error) {
+	if u.service.Decl.Unhealthy == "report" {
+		u.log.Warn("service is unhealthy", "see", "system-docker inspect "+u.service.Name)
+		return none, nil
+	}
+	return unhealthy, errors.New("its health check fails")
+}
+
+// note keeps what the unit is doing.
+func (u *unit) note(format string, args ...any) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.doing = fmt.Sprintf(format, args...)
+}
+
+// startClock starts, once, the time that the service has for becoming ready.
+func (u *unit) startClock() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.late != nil {
+		return
+	}
+	limit := readyLimit
+	if r := u.service.Decl.Ready; r != nil && r.Timeout > 0 {
+		limit = time.Duration(r.Timeout)
+	}
+	u.began = bootlog.Now()
+	u.late = time.AfterFunc(limit, func() {
+		u.mu.Lock()
+		doing := u.doing
+		u.mu.Unlock()
+		u.settle(fmt.Errorf("not ready after %s: %s", limit, doing))
+	})
+}
+
+func (u *unit) stopClock() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.late != nil {
+		u.late.Stop()
+	}
+}
+
+// settle lets those go on that wait for this service. Only the first call
+// counts; err is what the service is late with.
+func (u *unit) settle(err error) {
+	u.mu.Lock()
+	first := !u.isSettled
+	u.isSettled = true
+	began := u.began
+	u.mu.Unlock()
+	switch {
+	case first:
+		u.stopClock()
+		u.supervisor.settled(u.service, began, err)
+		close(u.settled)
+	case err == nil:
+		u.log.Info("service is ready again")
+	}
+}
