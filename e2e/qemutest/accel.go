@@ -1,0 +1,80 @@
+package qemutest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// Binary is the emulator that is run.
+const Binary = "qemu-system-x86_64"
+
+// Accel returns the accelerator to use, "kvm" or "tcg". E2E_ACCEL decides;
+// without it KVM is used only if a machine really runs under it. An open
+// /dev/kvm that answers its API version is not enough: nested set-ups exist
+// where a guest then hangs for ever.
+func Accel() string {
+	if a := os.Getenv("E2E_ACCEL"); a != "" {
+		return a
+	}
+	return probedAccel()
+}
+
+// probedAccel runs the probe once per process; its answer cannot change.
+var probedAccel = sync.OnceValue(func() string {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := probeKVM(ctx); err != nil {
+		return "tcg"
+	}
+	return "kvm"
+})
+
+// probeKVM runs a boot sector that ends QEMU through the isa-debug-exit
+// device. Under a working KVM that takes a fraction of a second.
+func probeKVM(ctx context.Context) error {
+	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	f.Close()
+	sector, err := os.CreateTemp("", "kvm-probe-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(sector.Name())
+	defer sector.Close()
+	// mov dx, 0xf4; mov al, 0x10; out dx, al; hlt
+	boot := make([]byte, 512)
+	copy(boot, []byte{0xba, 0xf4, 0x00, 0xb0, 0x10, 0xee, 0xf4})
+	boot[510], boot[511] = 0x55, 0xaa
+	if _, err := sector.Write(boot); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, Binary, "-machine", "q35,accel=kvm", "-cpu", "host", "-m", "32",
+		"-nodefaults", "-display", "none", "-no-reboot",
+		"-device", "isa-debug-exit,iobase=0xf4,iosize=0x04",
+		"-drive", "if=ide,format=raw,file="+sector.Name())
+	err = cmd.Run()
+	// The device turns the written value v into the exit status v<<1|1.
+	if cmd.ProcessState != nil && cmd.ProcessState.ExitCode() == 0x10<<1|1 {
+		return nil
+	}
+	return fmt.Errorf("probe KVM: %w", err)
+}
+
+// Scaled multiplies a deadline that suits KVM by E2E_TIMEOUT_SCALE.
+func Scaled(d time.Duration) time.Duration {
+	scale := 1.0
+	if Accel() != "kvm" {
+		scale = 4
+	}
+	if s, err := strconv.ParseFloat(os.Getenv("E2E_TIMEOUT_SCALE"), 64); err == nil && s > 0 {
+		scale = s
+	}
+	return time.Duration(float64(d) * scale)
+}
