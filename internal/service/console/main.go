@@ -1,5 +1,182 @@
-// Package console is a placeholder until its owner writes it.
+// Package console is the service where people work: it makes the user, writes
+// the files and runs the commands of the configuration, and keeps the SSH
+// server and the terminals' login prompts running. It decides nothing about
+// other services.
 package console
 
-// Main runs the program.
-func Main(args []string) int { return 1 }
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/bulkhead-os/bulkhead/internal/bootlog"
+	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/oslog"
+	"github.com/bulkhead-os/bulkhead/internal/wait"
+	osconfig "github.com/bulkhead-os/bulkhead/os-config"
+)
+
+// Main runs the service, or with "check" its health check.
+func Main(args []string) int {
+	if len(args) > 1 && args[1] == "check" {
+		return check()
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	log := oslog.New("console")
+	if err := run(ctx, log); err != nil {
+		log.Error("console", "err", err)
+		return 1
+	}
+	return 0
+}
+
+// A console is one run of the service.
+type console struct {
+	log *slog.Logger
+	cfg osconfig.Config
+	// kernelLine is the kernel command line.
+	kernelLine string
+}
+
+// A step prepares the console. A step that fails is told and does not keep
+// people out.
+type step struct {
+	name string
+	do   func(context.Context) error
+}
+
+// before are the steps that must come before anyone can log in, in order.
+func (c *console) before() []step {
+	return []step{
+		{"run-files", c.makeRunFiles},
+		{"home", c.makeHome}, // files may go into it
+		{"write-files", c.writeFiles},
+		{"keys", c.writeKeys},
+		{"password", c.setPassword},
+		{"ssh", c.prepareSSH},
+	}
+}
+
+// beside are the steps that nobody needs to wait for, in order.
+func (c *console) beside() []step {
+	return []step{
+		{"kernel", c.applyKernelSettings},
+		{"commands", c.runCommands},
+	}
+}
+
+func run(ctx context.Context, log *slog.Logger) error {
+	// A file of an earlier run would call the service ready too early.
+	if err := os.Remove(layout.ConsoleReady); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	kernelLine, err := os.ReadFile("/proc/cmdline")
+	if err != nil {
+		return err
+	}
+	// cloud-init tells people about the problems.
+	cfg, _, err := osconfig.Load("", string(kernelLine))
+	if err != nil {
+		log.Error("load the configuration", "err", err)
+	}
+	c := &console{log: log, cfg: cfg, kernelLine: string(kernelLine)}
+	c.runSteps(ctx, c.before())
+
+	var tasks sync.WaitGroup
+	if cfg.Rancher.SSH.Daemon {
+		tasks.Go(func() { c.keep(ctx, task{name: "sshd", argv: []string{"/usr/sbin/sshd", "-D", "-f", sshdConfig}}) })
+	}
+	if err := c.announceReady(ctx); err != nil {
+		log.Error("wait for sshd", "err", err)
+	}
+	for _, t := range gettys(c.kernelLine, cfg.Rancher.Autologin, ttyExists) {
+		tasks.Go(func() { c.keep(ctx, t) })
+	}
+	tasks.Go(func() { c.runSteps(ctx, c.beside()) })
+
+	<-ctx.Done()
+	tasks.Wait()
+	return nil
+}
+
+// runSteps runs steps one after the other and records each.
+func (c *console) runSteps(ctx context.Context, steps []step) {
+	for _, s := range steps {
+		start := bootlog.Now()
+		err := s.do(ctx)
+		if err != nil {
+			c.log.Error(s.name, "err", err)
+			c.report(fmt.Sprintf("console: %s: %v", s.name, err))
+		}
+		c.record(bootlog.Since("console/"+s.name, start, err))
+	}
+}
+
+func (c *console) record(s bootlog.Step) {
+	if err := bootlog.Append(layout.BootEvents, s); err != nil {
+		c.log.Warn("record boot step", "step", s.Name, "err", err)
+	}
+}
+
+// report adds a line to what people are shown when they log in.
+func (c *console) report(line string) {
+	f, err := os.OpenFile(layout.ConfigProblems, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err == nil {
+		_, err = fmt.Fprintln(f, line)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		c.log.Warn("report a problem", "err", err)
+	}
+}
+
+// sshdLimit is how long sshd may take to listen; longer is a mistake in its
+// configuration or an address that is not there yet.
+const sshdLimit = 20 * time.Second
+
+// announceReady tells the orchestrator that people can log in.
+func (c *console) announceReady(ctx context.Context) error {
+	start := bootlog.Now()
+	port := ""
+	if c.cfg.Rancher.SSH.Daemon {
+		n := uint16(c.cfg.Rancher.SSH.Port)
+		port = strconv.Itoa(int(n))
+		err := wait.For(ctx, sshdLimit, listening{port: n}, nil)
+		c.record(bootlog.Since("console/sshd", start, err))
+		if err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(layout.ConsoleReady, []byte(port), 0o644)
+}
+
+// check is the health check: sshd listens, if it is to.
+func check() int {
+	port, err := os.ReadFile(layout.ConsoleReady)
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	if len(port) == 0 {
+		return 0
+	}
+	n, err := strconv.ParseUint(string(port), 10, 16)
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	if err := (listening{port: uint16(n)}).Check(context.Background()); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	return 0
+}

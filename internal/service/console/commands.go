@@ -1,0 +1,143 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/wait"
+	osconfig "github.com/bulkhead-os/bulkhead/os-config"
+)
+
+const (
+	// commandsStarted exists once the commands were begun: they run once per
+	// boot, also when one of them restarts this service.
+	commandsStarted = layout.RunDir + "/console-commands"
+	commandsLog     = "/var/log/runcmd.log"
+	// dockerLimit is how long the commands wait for user Docker, which most
+	// of them want to use.
+	dockerLimit = 2 * time.Minute
+)
+
+// startScripts run after runcmd, in order, where they exist.
+var startScripts = []string{layout.UserScript, "/opt/rancher/bin/start.sh", "/etc/rc.local"}
+
+// runCommands runs what the configuration wants run at boot. A command that
+// fails does not keep the next from running.
+func (c *console) runCommands(ctx context.Context) error {
+	marker, err := os.OpenFile(commandsStarted, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := marker.Close(); err != nil {
+		return err
+	}
+	commands, err := startCommands(c.cfg.RunCmd, startScripts)
+	if err != nil {
+		return err
+	}
+	if len(commands) > 0 {
+		if err := wait.For(ctx, dockerLimit, wait.DockerAPI(layout.UserSocket), nil); err != nil {
+			c.log.Warn("run the start commands without user Docker", "err", err)
+		}
+		err = c.runAll(ctx, commands)
+	}
+	return errors.Join(err, os.WriteFile(layout.ConsoleDone, nil, 0o644))
+}
+
+// startCommands returns the commands in the order to run them.
+func startCommands(runcmd []osconfig.Command, scripts []string) ([]osconfig.Command, error) {
+	var commands []osconfig.Command
+	for _, cmd := range runcmd {
+		if len(cmd) > 0 && strings.TrimSpace(cmd[len(cmd)-1]) != "" {
+			commands = append(commands, cmd)
+		}
+	}
+	for _, path := range scripts {
+		cmd, err := scriptCommand(path)
+		if err != nil {
+			return nil, err
+		}
+		if cmd != nil {
+			commands = append(commands, cmd)
+		}
+	}
+	return commands, nil
+}
+
+// scriptCommand returns how to run a script: itself when it can be executed
+// and says with what, else with the shell. Nil when there is none.
+func scriptCommand(path string) (osconfig.Command, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	start := make([]byte, 4)
+	n, err := io.ReadFull(f, start)
+	if n == 0 {
+		return nil, nil
+	}
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, err
+	}
+	runs := strings.HasPrefix(string(start), "#!") || string(start) == "\x7fELF"
+	if runs && info.Mode()&0o111 != 0 {
+		return osconfig.Command{path}, nil
+	}
+	return osconfig.Command{"/bin/sh", path}, nil
+}
+
+func (c *console) runAll(ctx context.Context, commands []osconfig.Command) error {
+	out, err := os.OpenFile(commandsLog, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	var errs []error
+	for i, cmd := range commands {
+		start := time.Now()
+		// A log file that cannot be written keeps no command from running.
+		_, _ = fmt.Fprintf(out, "%s start command %d of %d\n", start.Format(time.RFC3339), i+1, len(commands))
+		err := c.runOne(ctx, cmd, out)
+		if ctx.Err() != nil {
+			return fmt.Errorf("stopped at start command %d of %d: %w", i+1, len(commands), ctx.Err())
+		}
+		// The words of a command may hold secrets; its number tells which it is.
+		c.log.Info("start command ended", "number", i+1, "of", len(commands), "took", time.Since(start).Round(time.Millisecond), "err", err)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("start command %d of %d: %w; see %s", i+1, len(commands), err, commandsLog))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// runOne runs a command as root. Output goes straight to the file, so that a
+// command can leave something running that keeps writing.
+func (c *console) runOne(ctx context.Context, words osconfig.Command, out *os.File) error {
+	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.Dir = "/"
+	cmd.Env = append(os.Environ(), "HOME=/root", "USER=root", "LOGNAME=root")
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = killAfter
+	return cmd.Run()
+}

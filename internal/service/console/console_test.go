@@ -1,0 +1,336 @@
+package console
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/crypto/ssh"
+
+	osconfig "github.com/bulkhead-os/bulkhead/os-config"
+)
+
+func TestGettys(t *testing.T) {
+	exists := func(tty string) bool { return slices.Contains([]string{"tty1", "tty2", "ttyS0", "hvc0"}, tty) }
+	tests := []struct {
+		name, kernelLine string
+		autologin        []string
+		want             []string
+	}{
+		{"no console", "quiet", nil, []string{"agetty --noclear tty1 linux"}},
+		{"serial", "console=tty0 console=ttyS0,115200n8", nil,
+			[]string{"agetty --noclear tty1 linux", "agetty --keep-baud ttyS0 115200,57600,38400,9600 vt220"}},
+		{"ports that are not there", "console=ttyS7 console=null", nil, []string{"agetty --noclear tty1 linux"}},
+		{"given twice", "console=hvc0 console=hvc0", []string{"tty1", "hvc0"},
+			[]string{"agetty --autologin rancher --noclear tty1 linux", "agetty --autologin rancher --keep-baud hvc0 115200,57600,38400,9600 vt220"}},
+		{"autologin elsewhere", "", []string{"tty2"},
+			[]string{"agetty --noclear tty1 linux", "agetty --autologin rancher --noclear tty2 linux"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var got []string
+			for _, task := range gettys(tt.kernelLine, tt.autologin, exists) {
+				got = append(got, strings.TrimPrefix(strings.Join(task.argv, " "), "/usr/sbin/"))
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("gettys(%q, %v) (-want +got):\n%s", tt.kernelLine, tt.autologin, diff)
+			}
+		})
+	}
+}
+
+func TestMergeKeys(t *testing.T) {
+	block := func(keys ...string) string {
+		return keysBegin + "\n" + strings.Join(keys, "\n") + "\n" + keysEnd + "\n"
+	}
+	tests := []struct {
+		name, old string
+		keys      []string
+		want      string
+	}{
+		{"nothing", "", nil, ""},
+		{"first boot", "", []string{"b", "a", "b"}, block("b", "a")},
+		{"same again", block("b", "a"), []string{"b", "a"}, block("b", "a")},
+		{"own keys stay", block("a") + "own x\n# note\n", []string{"a"}, block("a") + "own x\n# note\n"},
+		{"a key is withdrawn", block("a", "b") + "own\n", []string{"b"}, block("b") + "own\n"},
+		{"all keys are withdrawn", block("a") + "own\n", nil, "own\n"},
+		{"an own key is configured now", "a\nown\n", []string{"a"}, block("a") + "own\n"},
+		{"a whole file as one item", "", []string{"# team\na\r\n\nb\n"}, block("a", "b")},
+		{"no line end", "own", []string{"a"}, block("a") + "own\n"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := string(mergeKeys([]byte(tt.old), tt.keys)); got != tt.want {
+				t.Errorf("mergeKeys = %q; want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestWriteAuthorizedKeys(t *testing.T) {
+	home := t.TempDir()
+	for range 2 {
+		if err := writeAuthorizedKeys(home, os.Getuid(), []string{"a"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]fs.FileMode{".ssh": fs.ModeDir | 0o700, ".ssh/authorized_keys": 0o600} {
+		info, err := os.Stat(filepath.Join(home, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode() != want {
+			t.Errorf("mode of %s = %v; want %v", name, info.Mode(), want)
+		}
+	}
+}
+
+func TestWriteAuthorizedKeysFollowsNoLinkOut(t *testing.T) {
+	home, elsewhere := t.TempDir(), t.TempDir()
+	if err := os.Symlink(elsewhere, filepath.Join(home, ".ssh")); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeAuthorizedKeys(home, os.Getuid(), []string{"a"}); err == nil {
+		t.Error("writeAuthorizedKeys through a link out of the home: no error")
+	}
+	if entries, err := os.ReadDir(elsewhere); err != nil || len(entries) > 0 {
+		t.Errorf("the link's target has %v (%v); want nothing", entries, err)
+	}
+}
+
+func TestMakeHome(t *testing.T) {
+	skel, dir := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(skel, ".profile"), []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	home := filepath.Join(dir, "user")
+	// What a power cut left.
+	if err := os.Mkdir(home+".new", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := makeHome(home, os.Getuid(), skel); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(home, ".profile"), []byte("mine"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := makeHome(home, os.Getuid(), skel); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(filepath.Join(home, ".profile")); err != nil || string(got) != "mine" {
+		t.Errorf(".profile after the second boot = %q, %v; want mine", got, err)
+	}
+}
+
+func TestEnsureHostKey(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "ssh")
+	// What a power cut may leave: an unfinished directory, an empty key.
+	for _, d := range []string{dir, dir + ".new"} {
+		if err := os.Mkdir(d, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(d, hostKey), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var keys [2]string
+	for i := range keys {
+		if err := ensureHostKey(dir); err != nil {
+			t.Fatal(err)
+		}
+		private, err := os.ReadFile(filepath.Join(dir, hostKey))
+		if err != nil {
+			t.Fatal(err)
+		}
+		signer, err := ssh.ParsePrivateKey(private)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys[i] = string(ssh.MarshalAuthorizedKey(signer.PublicKey()))
+		public, err := os.ReadFile(filepath.Join(dir, hostKey+".pub"))
+		if err != nil || string(public) != keys[i] {
+			t.Errorf("public key = %q, %v; want %q", public, err, keys[i])
+		}
+	}
+	if keys[0] != keys[1] {
+		t.Error("the second boot has another host key")
+	}
+}
+
+func TestRenderSSHD(t *testing.T) {
+	tests := []struct {
+		name      string
+		cfg       osconfig.Rancher
+		want, not []string
+	}{
+		{"defaults", osconfig.Defaults().Rancher, []string{"\nPort 22\n", "\nPasswordAuthentication no\n", "\nPermitRootLogin no\n"}, []string{"\nListenAddress"}},
+		{"all set", osconfig.Rancher{Password: "x", SSH: osconfig.SSH{Port: 2200, ListenAddress: "::1"}},
+			[]string{"\nPort 2200\n", "\nListenAddress ::1\n", "\nPasswordAuthentication yes\n"}, []string{"\nPort 22\n"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := renderSSHD(tt.cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(got, want) {
+					t.Errorf("no %q in:\n%s", want, got)
+				}
+			}
+			for _, not := range tt.not {
+				if strings.Contains(got, not) {
+					t.Errorf("%q in:\n%s", not, got)
+				}
+			}
+		})
+	}
+}
+
+func TestWriteFile(t *testing.T) {
+	me := fmt.Sprintf("%d:%d", os.Getuid(), os.Getgid())
+	root := t.TempDir()
+	var cfg osconfig.Config
+	problems := cfg.Merge("test", []byte(`
+write_files:
+- {path: /a/b/c, content: aGVsbG8=, encoding: b64, owner: "`+me+`", permissions: "4710"}
+- {path: /a/b/c, content: again, owner: "`+me+`", permissions: "0600"}
+`))
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	tests := []struct {
+		content string
+		mode    fs.FileMode
+	}{{"hello", 0o710 | fs.ModeSetuid}, {"again", 0o600}}
+	for i, tt := range tests {
+		if err := writeFile(root, cfg.WriteFiles[i]); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(root, "a/b/c")
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(path)
+		if err != nil || string(text) != tt.content || info.Mode() != tt.mode {
+			t.Errorf("file %d = %q, %v, %v; want %q, %v", i, text, info.Mode(), err, tt.content, tt.mode)
+		}
+	}
+	if entries, err := os.ReadDir(filepath.Join(root, "a/b")); err != nil || len(entries) != 1 {
+		t.Errorf("directory has %v, %v; want the file alone", entries, err)
+	}
+	if err := writeFile(root, osconfig.File{Path: "/x", Owner: "no-such-user"}); err == nil {
+		t.Error("a file for a user that does not exist: no error")
+	}
+}
+
+func TestSysctlPath(t *testing.T) {
+	tests := []struct{ name, want string }{
+		{"net.ipv4.ip_forward", "/proc/sys/net/ipv4/ip_forward"},
+		{"net.ipv4.conf.eth0/100.forwarding", "/proc/sys/net/ipv4/conf/eth0.100/forwarding"},
+		{"net/ipv4/conf/eth0.100/forwarding", "/proc/sys/net/ipv4/conf/eth0.100/forwarding"},
+		{"kernel", "/proc/sys/kernel"},
+		{"../../etc/passwd", "/proc/sys/.etc.passwd"},
+		{"/../../etc/passwd", "/proc/sys/etc/passwd"},
+	}
+	for _, tt := range tests {
+		if got := sysctlPath(tt.name); got != tt.want {
+			t.Errorf("sysctlPath(%q) = %q; want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestStartCommands(t *testing.T) {
+	dir := t.TempDir()
+	scripts := []struct {
+		name, text string
+		mode       fs.FileMode
+	}{
+		{"program", "#!/bin/bash\n", 0o755}, {"not-executable", "#!/bin/bash\n", 0o644},
+		{"no-interpreter", "echo\n", 0o755}, {"empty", "", 0o755},
+	}
+	paths := []string{filepath.Join(dir, "missing")}
+	for _, s := range scripts {
+		path := filepath.Join(dir, s.name)
+		if err := os.WriteFile(path, []byte(s.text), s.mode); err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, path)
+	}
+	got, err := startCommands([]osconfig.Command{{"/bin/sh", "-c", "a b"}, {"/bin/sh", "-c", ""}, {}, {"x", "y"}}, paths)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []osconfig.Command{
+		{"/bin/sh", "-c", "a b"}, {"x", "y"},
+		{dir + "/program"}, {"/bin/sh", dir + "/not-executable"}, {"/bin/sh", dir + "/no-interpreter"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("startCommands (-want +got):\n%s", diff)
+	}
+}
+
+func TestIsCrypt(t *testing.T) {
+	tests := []struct {
+		password string
+		want     bool
+	}{
+		{"rancher", false}, {"$1", false}, {"$ecret$", false}, {"", false},
+		{"$6$saltsalt$Qx0Vd1mZ8dYdyXk3n5u1bQ", true}, {"$y$j9T$F5Jx5fExrKuPp53xLKQ..1$X3DX6M94c7o.9agCG9G317fhZg9SqC.5i5rd.RhAtQ7", true},
+	}
+	for _, tt := range tests {
+		if got := isCrypt(tt.password); got != tt.want {
+			t.Errorf("isCrypt(%q) = %v; want %v", tt.password, got, tt.want)
+		}
+	}
+}
+
+func TestListens(t *testing.T) {
+	const table = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0
+   1: 0100007F:1F90 0100007F:8D9C 01 00000000:00000000 00:00000000 00000000     0        0 2 1 0 100 0 0 10 0
+`
+	for port, want := range map[uint16]bool{22: true, 8080: false, 80: false} {
+		got, err := listens(strings.NewReader(table), port)
+		if err != nil || got != want {
+			t.Errorf("listens(%d) = %v, %v; want %v", port, got, err, want)
+		}
+	}
+}
+
+// A program that ends is started again; one that runs ends with the service.
+func TestKeep(t *testing.T) {
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	c := &console{log: slog.New(slog.DiscardHandler)}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.keep(ctx, task{name: "test", argv: []string{"/bin/sh", "-c", "cd " + dir + "; [ ! -e first ] || { : > second; exec sleep 60; }; : > first"}})
+	}()
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "second")); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the program was not started a second time")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	cancel()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the program did not end with the service")
+	}
+}

@@ -1,0 +1,43 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// applyKernelSettings loads modules and sets sysctls, in this order: a module
+// may bring the setting. Each one is tried, whatever the others do.
+func (c *console) applyKernelSettings(ctx context.Context) error {
+	var errs []error
+	for _, module := range c.cfg.Rancher.Modules {
+		// An item may have parameters: "bonding mode=1".
+		args := append([]string{"--"}, strings.Fields(module)...)
+		if out, err := exec.CommandContext(ctx, "/usr/sbin/modprobe", args...).CombinedOutput(); err != nil {
+			errs = append(errs, fmt.Errorf("load module %s: %w: %s", module, err, strings.TrimSpace(string(out))))
+		}
+	}
+	settings := c.cfg.Rancher.Sysctl
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		if err := os.WriteFile(sysctlPath(name), []byte(settings[name]), 0); err != nil {
+			errs = append(errs, fmt.Errorf("set sysctl %s: %w", name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// sysctlPath returns the file of a sysctl. With a dot first, slashes are
+// dots: net.ipv4.conf.eth0/100.forwarding is that of eth0.100 (sysctl(8)).
+func sysctlPath(name string) string {
+	if strings.IndexAny(name, "./") >= 0 && name[strings.IndexAny(name, "./")] == '.' {
+		name = strings.NewReplacer(".", "/", "/", ".").Replace(name)
+	}
+	// Cleaned as an absolute path, it cannot leave the directory.
+	return filepath.Join("/proc/sys", filepath.Clean("/"+name))
+}
