@@ -1,0 +1,57 @@
+package userdocker
+
+import (
+	"fmt"
+	"strings"
+)
+
+// unusedPlugins of containerd cost time and memory, make directories in the
+// user's /opt, or listen where nobody asked them to.
+var unusedPlugins = []string{
+	"io.containerd.differ.v1.erofs",
+	"io.containerd.image-verifier.v1.bindir",
+	"io.containerd.internal.v1.opt",
+	"io.containerd.internal.v1.tracing",
+	"io.containerd.monitor.container.v1.restart", // restarting is the daemon's work
+	"io.containerd.mount-handler.v1.erofs",
+	"io.containerd.nri.v1.nri",
+	"io.containerd.snapshotter.v1.blockfile",
+	"io.containerd.snapshotter.v1.erofs",
+	"io.containerd.tracing.processor.v1.otlp",
+}
+
+// containerdTOML returns containerd's configuration.
+//
+// sync_fs: containerd syncs its database but not the layers it unpacks; after
+// a power cut an image would be listed with empty files in it
+// (github.com/moby/moby/issues/49784).
+func containerdTOML(dataRoot string) string {
+	var off strings.Builder
+	for _, p := range unusedPlugins {
+		fmt.Fprintf(&off, "  %q,\n", p)
+	}
+	return fmt.Sprintf(`version = 4
+root = %q
+state = %q
+imports = []
+oom_score = -900
+disabled_plugins = [
+%s]
+
+[plugins."io.containerd.server.v1.grpc"]
+address = %q
+
+[plugins."io.containerd.server.v1.ttrpc"]
+address = %q
+
+[plugins."io.containerd.service.v1.diff-service"]
+sync_fs = true
+`, containerdRoot(dataRoot), containerdState, off.String(), containerdSocket, containerdSocket+".ttrpc")
+}
+
+func containerdRoot(dataRoot string) string { return dataRoot + "/containerd" }
+
+// containerdDatabase is where containerd knows its containers from.
+func containerdDatabase(dataRoot string) string {
+	return containerdRoot(dataRoot) + "/io.containerd.metadata.v1.bolt/meta.db"
+}

@@ -1,0 +1,150 @@
+package userdocker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/google/renameio/v2"
+
+	"github.com/bulkhead-os/bulkhead/internal/layout"
+)
+
+// containerdCommand makes the command of one run of containerd.
+func containerdCommand(ctx context.Context) (*exec.Cmd, error) {
+	cgroup, err := openEngineCgroup()
+	if err != nil {
+		return nil, err
+	}
+	context.AfterFunc(ctx, func() { cgroup.Close() })
+	cmd := exec.CommandContext(ctx, "containerd", "--config", containerdConfig)
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Pdeathsig:   syscall.SIGKILL,
+		UseCgroupFD: true, CgroupFD: int(cgroup.Fd()),
+	}
+	return cmd, nil
+}
+
+// dockerdCommand writes the configuration and makes the command of one run.
+func (e *engine) dockerdCommand(ctx context.Context) (*exec.Cmd, error) {
+	s, err := readSettings()
+	if err != nil {
+		return nil, err
+	}
+	e.use(s)
+	if err := writeSettings(s); err != nil {
+		return nil, err
+	}
+	if s.NFTables() {
+		if err := allowForwarding(); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.Remove(pidFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	socket, err := e.openSocket(s.Group())
+	if err != nil {
+		return nil, err
+	}
+	context.AfterFunc(ctx, func() { socket.Close() })
+	go e.awaitAnswer(ctx, time.Now())
+
+	// Socket activation wants the number of the process that it is meant for,
+	// which nobody knows before it is there (sd_listen_fds(3)).
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c",
+		`export LISTEN_PID=$$ LISTEN_FDS=1; exec dockerd "$@"`, "sh", "--config-file", daemonConfig)
+	cmd.ExtraFiles = []*os.File{socket}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return cmd, nil
+}
+
+func writeSettings(s Settings) error {
+	raw, err := s.JSON()
+	if err != nil {
+		return err
+	}
+	return renameio.WriteFile(daemonConfig, raw, 0o600)
+}
+
+// openSocket returns a copy of the public socket, which it opens if it is not
+// open yet.
+func (e *engine) openSocket(group string) (*os.File, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.answered = false
+	if e.listener == nil {
+		l, err := listen(socketPath, group)
+		if err != nil {
+			return nil, err
+		}
+		e.listener = l
+	}
+	return e.listener.File()
+}
+
+// awaitAnswer notes that the daemon of this run answers, once it does.
+func (e *engine) awaitAnswer(ctx context.Context, began time.Time) {
+	if err := e.api.ping(ctx); err != nil {
+		return // the run ended first, or the socket did
+	}
+	e.log.Info("user Docker answers", "took", time.Since(began).Round(time.Millisecond))
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.answered = true
+	e.complained = ""
+}
+
+// dockerdEnded: a daemon that never answered has a mistake to tell. Clients
+// that wait for it are sent away, others get an error at once.
+func (e *engine) dockerdEnded(err error, lastWords string) {
+	e.mu.Lock()
+	answered := e.answered
+	if !answered && e.listener != nil {
+		e.listener.Close() // removes the path too
+		e.listener = nil
+	}
+	e.mu.Unlock()
+	if !answered {
+		e.complain(err, lastWords)
+	}
+}
+
+// A failure is what people are told about a daemon that does not start.
+type failure struct {
+	step   string
+	cause  error
+	remedy string
+}
+
+// diagnose tells mistakes in the user's file from everything else.
+func diagnose(err error, lastWords string) failure {
+	config := failure{
+		step:   "user-docker/config",
+		cause:  err,
+		remedy: "correct " + layout.UserDaemonConfig + "; user Docker starts by itself when the file changes",
+	}
+	if _, ok := errors.AsType[*ConfigError](err); ok {
+		return config
+	}
+	// The daemon names the file it was given, which the user never wrote.
+	if cause, ok := strings.CutPrefix(lastWords, "unable to configure the Docker daemon with file "+daemonConfig+": "); ok {
+		config.cause = &ConfigError{errors.New(cause)}
+		return config
+	}
+	daemon := failure{
+		step:   "user-docker/dockerd",
+		cause:  err,
+		remedy: "see 'system-docker logs docker'; user Docker is started again by itself",
+	}
+	if lastWords != "" {
+		daemon.cause = fmt.Errorf("%w: %s", err, lastWords)
+	}
+	return daemon
+}

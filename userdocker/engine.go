@@ -1,0 +1,274 @@
+package userdocker
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/bulkhead-os/bulkhead/internal/kmsg"
+	"github.com/bulkhead-os/bulkhead/internal/layout"
+)
+
+const (
+	// lookAround is how often files are looked at that tell of a change: the
+	// user's daemon.json after a mistake in it, and our socket.
+	lookAround = 2 * time.Second
+	// shutdownRace is how long the notice that the machine goes down may come
+	// after the signal.
+	shutdownRace = 300 * time.Millisecond
+	// reloadLimit bounds the daemon's taking in of a changed file.
+	reloadLimit = 10 * time.Second
+	// daemonStop bounds the daemon's stop, which takes as long as the slowest
+	// user container; the grace period of our container ends first.
+	daemonStop     = 10 * time.Minute
+	containerdStop = 10 * time.Second
+)
+
+var (
+	errDataRoot = errors.New("data-root changed; the engine starts anew with it")
+	errNoSocket = errors.New(socketPath + " was removed; the engine starts anew")
+)
+
+// An engine is containerd and dockerd with all they need.
+type engine struct {
+	log        *slog.Logger
+	api        api
+	containerd *process
+	dockerd    *process
+
+	mu       sync.Mutex
+	settings Settings
+	// listener is the public socket, open from before the daemon's start, so
+	// that clients wait for it, and kept over its restarts, so that containers
+	// which mount the socket keep a live one.
+	listener *net.UnixListener
+	// complained is the last failure that the consoles were told.
+	complained string
+	// answered tells whether the daemon of the current run ever did.
+	answered bool
+}
+
+func newEngine(log *slog.Logger) *engine {
+	return &engine{log: log, api: newAPI(socketPath)}
+}
+
+// run returns nil after a stop that ctx asked for.
+func (e *engine) run(ctx context.Context, reload <-chan os.Signal) error {
+	if err := prepare(); err != nil {
+		return err
+	}
+	if err := e.awaitSettings(ctx); err != nil {
+		return nil // told to stop before there was anything to stop
+	}
+	dataRoot := e.settings.DataRoot()
+	if err := os.WriteFile(containerdConfig, []byte(containerdTOML(dataRoot)), 0o600); err != nil {
+		return err
+	}
+	if n, err := killOrphans(cgroupRoot, dataRoot); err != nil || n > 0 {
+		e.log.Warn("containers without a database killed", "count", n, "err", err)
+	}
+
+	e.containerd = &process{name: "containerd", log: e.log, stopLimit: containerdStop, command: containerdCommand}
+	e.dockerd = &process{name: "dockerd", log: e.log, stopLimit: daemonStop, command: e.dockerdCommand,
+		ended: e.dockerdEnded, changed: watchConfig(ctx)}
+	// Each is stopped on its own: dockerd needs containerd to the end.
+	background := context.WithoutCancel(ctx)
+	stopContainerd := keep(background, e.containerd)
+	stopDockerd := keep(background, e.dockerd)
+	defer stopContainerd()
+	defer stopDockerd()
+
+	watch := time.NewTicker(lookAround)
+	defer watch.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			e.prepareStop(background)
+			return nil
+		case <-reload:
+			if err := e.reload(); err != nil {
+				e.log.Error("reload", "err", err)
+			}
+		case <-watch.C:
+			if err := e.check(dataRoot); err != nil {
+				// The data may be gone too, and a daemon without a socket
+				// listens to nobody: no farewell.
+				_ = e.dockerd.signal(syscall.SIGKILL)
+				return err
+			}
+		}
+	}
+}
+
+// keep runs p in the background; the returned function stops it and returns
+// when it is gone.
+func keep(ctx context.Context, p *process) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		p.run(ctx)
+	}()
+	return func() {
+		cancel()
+		<-gone
+	}
+}
+
+// awaitSettings reads the settings, and waits for a correction as long as
+// there is a mistake in the user's file. Nothing of the OS depends on it.
+func (e *engine) awaitSettings(ctx context.Context) error {
+	changed := watchConfig(ctx)
+	for {
+		s, err := readSettings()
+		if err == nil {
+			e.use(s)
+			return nil
+		}
+		e.complain(err, "")
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+func readSettings() (Settings, error) {
+	raw, err := os.ReadFile(layout.UserDaemonConfig)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Settings{}, err
+	}
+	return Merge(raw)
+}
+
+func (e *engine) use(s Settings) {
+	if len(s.Ignored) > 0 {
+		e.log.Warn("settings of the bulkhead itself are not taken over", "file", layout.UserDaemonConfig, "keys", s.Ignored)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.settings = s
+}
+
+func (e *engine) current() Settings {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.settings
+}
+
+// reload makes the daemon read its file again, as SIGHUP does with the stock
+// daemon.
+func (e *engine) reload() error {
+	s, err := readSettings()
+	if err != nil {
+		return err
+	}
+	e.use(s)
+	if err := writeSettings(s); err != nil {
+		return err
+	}
+	return e.dockerd.signal(syscall.SIGHUP)
+}
+
+// check finds out what only a new start can cure.
+func (e *engine) check(dataRoot string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.settings.DataRoot() != dataRoot {
+		return errDataRoot
+	}
+	if _, err := os.Lstat(socketPath); e.listener != nil && errors.Is(err, fs.ErrNotExist) {
+		return errNoSocket
+	}
+	return nil
+}
+
+// prepareStop makes the daemon stop its containers when the machine goes down.
+// With live-restore on it would leave them, and they would be killed without a
+// word; stopped through the API they would stay so after the next boot.
+func (e *engine) prepareStop(ctx context.Context) {
+	if !goingDown(layout.ShutdownFile, shutdownRace) || !e.current().LiveRestore() {
+		return
+	}
+	err := writeSettings(e.current().WithoutLiveRestore())
+	if err == nil {
+		err = e.dockerd.signal(syscall.SIGHUP)
+	}
+	if err == nil {
+		err = e.api.awaitNoLiveRestore(ctx, reloadLimit)
+	}
+	if err != nil {
+		e.log.Error("switch live-restore off; containers are killed with the machine", "err", err)
+	}
+}
+
+// goingDown tells whether the file that announces the machine's end is there
+// or comes within limit.
+func goingDown(file string, limit time.Duration) bool {
+	for end := time.Now().Add(limit); ; time.Sleep(20 * time.Millisecond) {
+		if _, err := os.Stat(file); err == nil {
+			return true
+		}
+		if time.Now().After(end) {
+			return false
+		}
+	}
+}
+
+// complain tells the consoles of a failure, once.
+func (e *engine) complain(err error, lastWords string) {
+	f := diagnose(err, lastWords)
+	e.log.Error("user Docker does not start", "step", f.step, "err", f.cause)
+	line := kmsg.Failure(f.step, f.cause, f.remedy)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if line == e.complained {
+		return
+	}
+	e.complained = line
+	if err := kmsg.Announce(line); err != nil {
+		e.log.Warn("consoles", "err", err)
+	}
+}
+
+// watchConfig returns a channel that receives after each change of the user's
+// file. Editors replace files, so it is the path that is watched, not the file.
+func watchConfig(ctx context.Context) <-chan struct{} {
+	changed := make(chan struct{})
+	stamp := func() (time.Time, int64) {
+		fi, err := os.Stat(layout.UserDaemonConfig)
+		if err != nil {
+			return time.Time{}, -1
+		}
+		return fi.ModTime(), fi.Size()
+	}
+	go func() {
+		tick := time.NewTicker(lookAround)
+		defer tick.Stop()
+		mtime, size := stamp()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			m, s := stamp()
+			if m.Equal(mtime) && s == size {
+				continue
+			}
+			mtime, size = m, s
+			select {
+			case changed <- struct{}{}:
+			default: // nobody waits for a change
+			}
+		}
+	}()
+	return changed
+}

@@ -1,0 +1,116 @@
+package userdocker
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bulkhead-os/bulkhead/internal/layout"
+)
+
+const cgroupRoot = "/sys/fs/cgroup"
+
+// engineCgroup is where containerd starts. Shims inherit it, whatever the
+// runtime, and so outlive the container of the engine. It is a leaf, since a
+// cgroup that hands controllers on can hold no processes.
+const engineCgroup = layout.UserShimCgroup + "/engine"
+
+// prepare makes what the read-only image cannot have: directories on the
+// container's tmpfs and the usual path of the socket.
+func prepare() error {
+	for _, dir := range []string{execRoot, containerdState, layout.UserRunDir} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	err := os.Symlink(socketPath, layout.UserSocket)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return err
+}
+
+// openEngineCgroup makes engineCgroup and opens it for clone3(2). The caller
+// closes it.
+func openEngineCgroup() (*os.File, error) {
+	dir := cgroupRoot + engineCgroup
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	return os.Open(dir)
+}
+
+// allowForwarding turns on what the nftables backend wants to find on.
+func allowForwarding() error {
+	var errs []error
+	for _, key := range []string{"ipv4/ip_forward", "ipv6/conf/default/forwarding", "ipv6/conf/all/forwarding"} {
+		errs = append(errs, os.WriteFile("/proc/sys/net/"+key, []byte("1"), 0o644))
+	}
+	return errors.Join(errs...)
+}
+
+// listen opens the public socket at path for a group's members.
+func listen(path, group string) (*net.UnixListener, error) {
+	gid := 0
+	if g, err := user.LookupGroup(group); err == nil {
+		gid, err = strconv.Atoi(g.Gid)
+		if err != nil {
+			return nil, fmt.Errorf("group %s: %w", group, err)
+		}
+	} else if gid, err = strconv.Atoi(group); err != nil {
+		return nil, fmt.Errorf("group: %q is not a group of the docker container", group)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	// Between bind and chmod nobody but root may connect.
+	old := unix.Umask(0o177)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	unix.Umask(old)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(os.Chown(path, 0, gid), os.Chmod(path, 0o660)); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// killOrphans ends what runs below the user tier's cgroups when the database
+// that knew it is gone: nothing could ever stop it otherwise. It returns the
+// number of cgroups it emptied.
+func killOrphans(root, dataRoot string) (int, error) {
+	if _, err := os.Stat(containerdDatabase(dataRoot)); !errors.Is(err, fs.ErrNotExist) {
+		return 0, err
+	}
+	n := 0
+	var errs []error
+	for _, parent := range []string{layout.UserCgroup, layout.UserShimCgroup} {
+		dirs, err := filepath.Glob(root + parent + "/*/cgroup.events")
+		if err != nil {
+			return n, err
+		}
+		for _, events := range dirs {
+			if populated(events) {
+				n++
+				errs = append(errs, os.WriteFile(filepath.Dir(events)+"/cgroup.kill", []byte("1"), 0))
+			}
+		}
+	}
+	return n, errors.Join(errs...)
+}
+
+// populated reads a cgroup.events file (cgroup-v2.rst, "populated").
+func populated(events string) bool {
+	raw, err := os.ReadFile(events)
+	return err == nil && strings.Contains(string(raw), "populated 1")
+}

@@ -1,0 +1,149 @@
+package userdocker
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	firstPause = 200 * time.Millisecond
+	lastPause  = 30 * time.Second
+	// settled is how long a process must have run for its next end to be
+	// treated as the first one.
+	settled = 30 * time.Second
+)
+
+// pauseAfter returns how long to wait before the next start of a process that
+// ran for so long after the given pause.
+func pauseAfter(previous, ran time.Duration) time.Duration {
+	if previous == 0 || ran >= settled {
+		return firstPause
+	}
+	return min(2*previous, lastPause)
+}
+
+// A process is a program that is started again whenever it ends.
+type process struct {
+	name string
+	log  *slog.Logger
+	// command makes the command of one run, whose context ends with the run.
+	// Its error counts as a failed start.
+	command func(ctx context.Context) (*exec.Cmd, error)
+	// ended, if set, is told of each end and the last words on standard error.
+	ended func(err error, lastWords string)
+	// changed, if set, cuts a pause short when it receives.
+	changed <-chan struct{}
+	// stopLimit is how long the process may take to stop before it is killed.
+	stopLimit time.Duration
+
+	mu      sync.Mutex
+	running *os.Process // nil between two runs
+}
+
+// run keeps the process running until ctx ends, and returns when it is gone.
+func (p *process) run(ctx context.Context) {
+	// The kernel sends a parent death signal when the thread that forked ends,
+	// not when the process does (prctl(2), PR_SET_PDEATHSIG).
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+
+	var pause time.Duration
+	for ctx.Err() == nil {
+		began := time.Now()
+		words, err := p.once(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if p.ended != nil {
+			p.ended(err, words)
+		}
+		ran := time.Since(began)
+		pause = pauseAfter(pause, ran)
+		p.log.Warn("process ended", "process", p.name, "err", err, "ran", ran.Round(time.Millisecond), "again in", pause)
+		select {
+		case <-ctx.Done():
+		case <-p.changed:
+		case <-time.After(pause):
+		}
+	}
+}
+
+// once starts the process and waits for its end.
+func (p *process) once(ctx context.Context) (lastWords string, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	cmd, err := p.command(ctx)
+	if err != nil {
+		return "", err
+	}
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = p.stopLimit
+	// A pipe of our own: with one of exec's, Wait would wait for everyone who
+	// inherited its other end.
+	r, w, err := os.Pipe()
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	cmd.Stdout, cmd.Stderr = os.Stdout, w
+	err = cmd.Start()
+	w.Close()
+	if err != nil {
+		return "", err
+	}
+	p.setRunning(cmd.Process)
+	defer p.setRunning(nil)
+
+	words := make(chan string, 1)
+	go func() { words <- copyLines(os.Stderr, r) }()
+	err = cmd.Wait()
+	select {
+	case lastWords = <-words:
+	case <-time.After(time.Second): // someone else holds the pipe
+	}
+	return lastWords, err
+}
+
+func (p *process) setRunning(proc *os.Process) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.running = proc
+}
+
+// signal sends a signal to the process if it runs.
+func (p *process) signal(sig os.Signal) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.running == nil {
+		return fmt.Errorf("%s: %w", p.name, os.ErrProcessDone)
+	}
+	return p.running.Signal(sig)
+}
+
+// copyLines copies from r to w and returns the last line that is not a log
+// record: dockerd says so why it gives up.
+func copyLines(w io.Writer, r io.Reader) (last string) {
+	in := bufio.NewReader(r)
+	for {
+		line, err := in.ReadString('\n')
+		if line != "" {
+			_, _ = io.WriteString(w, line)
+			if text := strings.TrimSpace(line); text != "" && !strings.HasPrefix(text, "time=") {
+				last = text
+			}
+		}
+		if err != nil {
+			return last
+		}
+	}
+}

@@ -1,0 +1,213 @@
+package userdocker
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/bulkhead-os/bulkhead/internal/layout"
+)
+
+// Places inside the docker container; images/docker/service.yml binds them.
+const (
+	dataRoot         = "/var/lib/docker" // the host's layout.UserDataRoot
+	execRoot         = "/run/docker"     // on the host, so that running containers outlive ours
+	containerdState  = "/run/containerd" // likewise: containerd fixes the shims' sockets below it
+	pidFile          = "/run/docker.pid" // private: a stale number must not meet a stranger
+	socketPath       = layout.UserRunDir + "/docker.sock"
+	containerdSocket = layout.UserRunDir + "/containerd.sock"
+	daemonConfig     = layout.UserRunDir + "/daemon.json"
+	containerdConfig = layout.UserRunDir + "/containerd.toml"
+)
+
+// hostDirs are the directories inside the container that the host has too:
+// only below them may the data root be.
+var hostDirs = []string{dataRoot, "/mnt", "/media", "/home", "/opt"}
+
+// defaults are the built-in daemon settings. The keys of the user's
+// daemon.json replace them one by one.
+func defaults() map[string]any {
+	return map[string]any{
+		"data-root": dataRoot,
+		// The engine's container can be replaced while containers run.
+		"live-restore": true,
+		// iptables costs a quarter of the boot under emulation (D6).
+		"firewall-backend": "nftables",
+		"group":            "docker",
+		// A container that talks must not fill up the disk that the OS needs.
+		// The sizes are RancherOS's.
+		"log-driver": "json-file",
+		"log-opts":   map[string]any{"max-size": "25m", "max-file": "2"},
+	}
+}
+
+// fixed are the settings that the bulkhead itself rests on: with other values
+// the engine's container could not be replaced under running containers, or
+// these would run among the OS services.
+func fixed() map[string]any {
+	return map[string]any{
+		"containerd":    containerdSocket,
+		"exec-root":     execRoot,
+		"pidfile":       pidFile,
+		"cgroup-parent": layout.UserCgroup,
+	}
+}
+
+// Settings are the daemon's settings: the content of its daemon.json.
+type Settings struct {
+	values map[string]any
+	// Ignored are the keys of the user's file that have no effect.
+	Ignored []string
+}
+
+// A ConfigError is a mistake in the user's daemon.json.
+type ConfigError struct{ Err error }
+
+func (e *ConfigError) Error() string { return layout.UserDaemonConfig + ": " + e.Err.Error() }
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+// Merge puts the user's daemon.json, which may be empty, on top of the
+// built-in settings. Whether the daemon knows each key and likes its value is
+// for the daemon to say. Errors are of type *ConfigError.
+func Merge(user []byte) (Settings, error) {
+	s, err := merge(user)
+	if err != nil {
+		return Settings{}, &ConfigError{err}
+	}
+	return s, nil
+}
+
+func merge(user []byte) (Settings, error) {
+	own, err := parse(user)
+	if err != nil {
+		return Settings{}, err
+	}
+	s := Settings{values: defaults()}
+	// Another log driver takes other options; without this, ours would stop it.
+	if own["log-driver"] != nil || own["log-opts"] != nil {
+		delete(s.values, "log-opts")
+	}
+	maps.Copy(s.values, own)
+	for key, value := range fixed() {
+		if _, ok := own[key]; ok && own[key] != value {
+			s.Ignored = append(s.Ignored, key)
+		}
+		s.values[key] = value
+	}
+	slices.Sort(s.Ignored)
+
+	hosts, err := hosts(own["hosts"])
+	if err != nil {
+		return Settings{}, err
+	}
+	s.values["hosts"] = hosts
+	return s, checkDataRoot(s.values["data-root"])
+}
+
+// parse reads a JSON object and says on which line a mistake is.
+func parse(raw []byte) (map[string]any, error) {
+	// Editors on Windows put a byte order mark first.
+	raw = bytes.TrimPrefix(raw, []byte("\xef\xbb\xbf"))
+	values := make(map[string]any)
+	if len(bytes.TrimSpace(raw)) == 0 {
+		return values, nil
+	}
+	err := json.Unmarshal(raw, &values)
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		return nil, fmt.Errorf("line %d: %w", lineAt(raw, syntax.Offset), err)
+	case errors.As(err, &kind):
+		return nil, fmt.Errorf("line %d: want a JSON object, not a %s", lineAt(raw, kind.Offset), kind.Value)
+	}
+	return values, err
+}
+
+// lineAt returns the number of the line that the byte before offset is on.
+func lineAt(raw []byte, offset int64) int {
+	end := min(max(offset-1, 0), int64(len(raw)))
+	return 1 + bytes.Count(raw[:end], []byte("\n"))
+}
+
+// hosts returns the listeners: the one that we hand over, which the console
+// and the user's containers have as /var/run/docker.sock, and the user's others.
+func hosts(own any) ([]any, error) {
+	list := []any{"fd://"}
+	if own == nil {
+		return list, nil
+	}
+	more, ok := own.([]any)
+	if !ok {
+		return nil, errors.New("hosts: want a list")
+	}
+	for _, h := range more {
+		name, ok := h.(string)
+		if !ok {
+			return nil, fmt.Errorf("hosts: %v: want a text such as tcp://0.0.0.0:2376", h)
+		}
+		switch name {
+		case "fd://", "unix://", "unix:///var/run/docker.sock", "unix:///run/docker.sock", "unix://" + socketPath:
+			continue
+		}
+		list = append(list, name)
+	}
+	return list, nil
+}
+
+// checkDataRoot refuses a data root that would vanish with the container.
+func checkDataRoot(v any) error {
+	root, ok := v.(string)
+	if !ok || !path.IsAbs(root) || path.Clean(root) != root {
+		return fmt.Errorf("data-root: %v: want an absolute path", v)
+	}
+	for _, dir := range hostDirs {
+		if root == dataRoot || dir != dataRoot && strings.HasPrefix(root, dir+"/") {
+			return nil
+		}
+	}
+	return fmt.Errorf("data-root: %s is no place on the host; take a directory below %s",
+		root, strings.Join(hostDirs[1:], ", "))
+}
+
+// WithoutLiveRestore returns the same settings for a daemon that is to stop
+// its containers when it stops.
+func (s Settings) WithoutLiveRestore() Settings {
+	values := maps.Clone(s.values)
+	values["live-restore"] = false
+	return Settings{values: values}
+}
+
+// JSON returns the content of daemon.json.
+func (s Settings) JSON() ([]byte, error) {
+	raw, err := json.MarshalIndent(s.values, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("encode daemon settings: %w", err)
+	}
+	return append(raw, '\n'), nil
+}
+
+// LiveRestore tells whether containers keep running while the daemon does not.
+func (s Settings) LiveRestore() bool { return s.values["live-restore"] == true }
+
+// NFTables tells whether the daemon uses nftables. It then expects forwarding
+// to be on already; with iptables it turns forwarding on itself, and closes
+// the forward chain as it does.
+func (s Settings) NFTables() bool { return s.values["firewall-backend"] == "nftables" }
+
+// DataRoot is the directory of everything that lasts.
+func (s Settings) DataRoot() string { return s.values["data-root"].(string) }
+
+// Group is the name of the group that may use the socket.
+func (s Settings) Group() string {
+	group, ok := s.values["group"].(string)
+	if !ok {
+		return "root" // the daemon complains about the value
+	}
+	return group
+}
