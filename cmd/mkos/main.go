@@ -1,0 +1,59 @@
+// Command mkos builds the OS from this source tree.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"time"
+
+	"github.com/bulkhead-os/bulkhead/iso"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	err := run(ctx, os.Args[1:])
+	switch {
+	case err == nil:
+	case errors.Is(err, flag.ErrHelp):
+		os.Exit(2)
+	default:
+		fmt.Fprintln(os.Stderr, "mkos:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	cacheHome, err := os.UserCacheDir()
+	if err != nil {
+		return err
+	}
+	flags := flag.NewFlagSet("mkos", flag.ContinueOnError)
+	repo := flags.String("repo", ".", "source tree")
+	out := flags.String("out", "dist", "folder for artifacts/ and images/")
+	cache := flags.String("cache", filepath.Join(cacheHome, "bulkhead"), "folder for packages and intermediate results")
+	age := flags.Duration("max-list-age", 24*time.Hour, "fetch package lists that are older")
+	archives := flags.Bool("archives", false, "also write whole image archives to images/")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	cfg := iso.Config{
+		Repo: *repo, Out: *out, MaxListAge: *age, Archives: *archives,
+		Packages: filepath.Join(*cache, "packages"), Derived: filepath.Join(*cache, "derived"),
+		Log: os.Stderr, Getenv: os.Getenv,
+	}
+	for _, dir := range []*string{&cfg.Repo, &cfg.Out, &cfg.Packages, &cfg.Derived} {
+		if *dir, err = filepath.Abs(*dir); err != nil {
+			return err
+		}
+	}
+	return iso.Build(ctx, cfg)
+}

@@ -1,0 +1,147 @@
+// Package gobuild compiles the programs of the OS from the module's go.mod:
+// Docker's engine and our own. The table below is the list of what is shipped.
+package gobuild
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/bulkhead-os/bulkhead/iso/command"
+)
+
+// EngineVersion is the Docker Engine release whose source is tagged as the
+// version of github.com/moby/moby/v2 in go.mod; the module itself does not
+// say. moby's releases/versions.yaml in the module names the release before it.
+// Change it together with go.mod.
+const EngineVersion = "29.8.1"
+
+// engineModule is the version of github.com/moby/moby/v2 that EngineVersion
+// belongs to.
+const engineModule = "v2.0.0-beta.24"
+
+// Modules whose version is stamped into a program.
+const (
+	moby       = "github.com/moby/moby/v2"
+	cli        = "github.com/docker/cli"
+	containerd = "github.com/containerd/containerd/v2"
+	runc       = "github.com/opencontainers/runc"
+)
+
+// A Program is one binary.
+type Program struct {
+	// Name is the file name of the result.
+	Name    string
+	Package string
+	Tags    string
+	// GCFlags are compiler flags for single packages.
+	GCFlags string
+	// Cgo programs are linked statically against the host's C libraries.
+	Cgo bool
+	// Stamp sets string variables: variable → value.
+	Stamp map[string]string
+}
+
+// Programs returns all programs, with what `version` commands will show.
+// The modules are from Modules; version is the OS's own.
+func Programs(modules map[string]Module, version string) ([]Program, error) {
+	if modules[moby].Version != engineModule {
+		return nil, fmt.Errorf("go.mod has %s %s, but gobuild.EngineVersion %s is the release of %s: change both together",
+			moby, modules[moby].Version, EngineVersion, engineModule)
+	}
+	cliVersion := strings.TrimSuffix(strings.TrimPrefix(modules[cli].Version, "v"), "+incompatible")
+	const (
+		dockerversion     = moby + "/dockerversion."
+		cliversion        = cli + "/cli/version."
+		containerdversion = containerd + "/version."
+	)
+	ctrd := map[string]string{containerdversion + "Version": modules[containerd].Version}
+	const noPlugins = "no_btrfs no_zfs no_cri no_aufs no_devmapper"
+	// docker/cli has no go.mod, so the compiler takes it for Go 1.16.
+	const gcflags = "github.com/docker/cli/...=-lang=go1.26"
+	return []Program{
+		{Name: "init", Package: "./init"},
+		{Name: "ros", Package: "./cmd/ros", GCFlags: gcflags, Stamp: map[string]string{
+			"github.com/bulkhead-os/bulkhead/internal/version.Version": version,
+		}},
+		{Name: "engine", Package: "./cmd/engine", GCFlags: gcflags, Stamp: map[string]string{
+			dockerversion + "Version":      EngineVersion,
+			dockerversion + "GitCommit":    modules[moby].Version,
+			dockerversion + "BuildTime":    modules[moby].Time,
+			dockerversion + "PlatformName": "Docker Engine (Bulkhead)",
+			cliversion + "Version":         cliVersion,
+			cliversion + "GitCommit":       modules[cli].Version,
+			cliversion + "BuildTime":       modules[cli].Time,
+			cliversion + "PlatformName":    "Docker Engine (Bulkhead)",
+		}},
+		{Name: "docker-proxy", Package: moby + "/cmd/docker-proxy"},
+		{Name: "containerd", Package: containerd + "/cmd/containerd", Tags: noPlugins, Stamp: ctrd},
+		{Name: "containerd-shim-runc-v2", Package: containerd + "/cmd/containerd-shim-runc-v2", Tags: noPlugins, Stamp: ctrd},
+		{Name: "runc", Package: runc, Tags: "seccomp", Cgo: true, Stamp: map[string]string{"main.gitCommit": modules[runc].Version}},
+	}, nil
+}
+
+// A Module is a version of a module and when it was made.
+type Module struct {
+	Path, Version, Time string
+}
+
+// Modules asks the go command which versions of the engine's modules go.mod
+// selects.
+func Modules(ctx context.Context, dir string) (map[string]Module, error) {
+	cmd := exec.CommandContext(ctx, "go", "list", "-m", "-json=Path,Version,Time", moby, cli, containerd, runc)
+	cmd.Dir = dir
+	out, err := command.Output(cmd)
+	if err != nil {
+		return nil, err
+	}
+	modules := make(map[string]Module)
+	for dec := json.NewDecoder(bytes.NewReader(out)); dec.More(); {
+		var m Module
+		if err := dec.Decode(&m); err != nil {
+			return nil, fmt.Errorf("go list -m: %w", err)
+		}
+		modules[m.Path] = m
+	}
+	return modules, nil
+}
+
+// Build compiles p from the module in dir into out/<name>. The result of the
+// same source is the same file; one that is up to date is left alone.
+func Build(ctx context.Context, dir, out string, p Program) error {
+	cmd := exec.CommandContext(ctx, "go", p.args(filepath.Join(out, p.Name))...)
+	cmd.Dir = dir
+	cgo := "0"
+	if p.Cgo {
+		cgo = "1"
+	}
+	cmd.Env = append(os.Environ(), "CGO_ENABLED="+cgo, "GOOS=linux", "GOARCH=amd64", "GOFLAGS=-mod=readonly")
+	return command.Run(cmd)
+}
+
+func (p Program) args(out string) []string {
+	ldflags := []string{"-s", "-w"}
+	for _, name := range sortedKeys(p.Stamp) {
+		ldflags = append(ldflags, fmt.Sprintf("-X '%s=%s'", name, p.Stamp[name]))
+	}
+	if p.Cgo {
+		ldflags = append(ldflags, "-extldflags -static")
+	}
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags", strings.Join(ldflags, " ")}
+	if p.Tags != "" {
+		args = append(args, "-tags", p.Tags)
+	}
+	if p.GCFlags != "" {
+		args = append(args, "-gcflags", p.GCFlags)
+	}
+	return append(args, "-o", out, p.Package)
+}
+
+func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }

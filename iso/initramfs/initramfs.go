@@ -1,0 +1,138 @@
+// Package initramfs writes the initial RAM file system: /init, the modules it
+// may need, and for network boot the root image.
+package initramfs
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/u-root/u-root/pkg/cpio"
+
+	"github.com/bulkhead-os/bulkhead/iso/kernel"
+	"github.com/bulkhead-os/bulkhead/iso/tools"
+)
+
+// level is zstd's: the kernel unpacks all levels at the same speed.
+const level = "-19"
+
+// Write writes the initramfs that the medium carries.
+func Write(ctx context.Context, file, initBinary string, k *kernel.Kernel, ts *tools.Tools) error {
+	records, err := bootRecords(initBinary, k)
+	if err != nil {
+		return fmt.Errorf("initramfs: %w", err)
+	}
+	archive := file + ".cpio"
+	defer os.Remove(archive)
+	if err := writeCPIO(archive, records); err != nil {
+		return fmt.Errorf("initramfs: %w", err)
+	}
+	// One thread, so that the output depends on nothing but the input.
+	return ts.Run(ctx, "zstd", "-q", "-f", level, "--single-thread", archive, "-o", file)
+}
+
+func bootRecords(initBinary string, k *kernel.Kernel) ([]cpio.Record, error) {
+	records := []cpio.Record{
+		// The kernel opens /dev/console before /init runs.
+		cpio.Directory("dev", 0o755),
+		cpio.CharDev("dev/console", 0o600, 5, 1),
+		cpio.CharDev("dev/null", 0o666, 1, 3),
+		cpio.Directory("proc", 0o555),
+		cpio.Directory("sys", 0o555),
+		cpio.Directory("run", 0o755),
+		cpio.Directory("tmp", 0o1777),
+		cpio.Directory("root", 0o700),
+		cpio.Directory("lib", 0o755),
+		cpio.Directory("lib/modules", 0o755),
+	}
+	raw, err := os.ReadFile(initBinary)
+	if err != nil {
+		return nil, err
+	}
+	records = append(records, cpio.StaticFile("init", string(raw), 0o755))
+	err = filepath.WalkDir(k.InitModules, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || p == k.InitModules {
+			return err
+		}
+		rel, err := filepath.Rel(k.InitModules, p)
+		if err != nil {
+			return err
+		}
+		name := filepath.Join("lib/modules", rel)
+		if d.IsDir() {
+			records = append(records, cpio.Directory(name, 0o755))
+			return nil
+		}
+		raw, err := os.ReadFile(p)
+		if err != nil {
+			return err
+		}
+		records = append(records, cpio.StaticFile(name, string(raw), 0o644))
+		return nil
+	})
+	return records, err
+}
+
+// writeCPIO writes the records without times, owners and inode numbers of the
+// build machine.
+func writeCPIO(file string, records []cpio.Record) error {
+	for i := range records {
+		records[i] = cpio.MakeReproducible(records[i])
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	w := cpio.Newc.Writer(f)
+	if err := cpio.WriteRecords(w, records); err != nil {
+		return err
+	}
+	if err := cpio.WriteTrailer(w); err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// WriteNetboot writes an initramfs that has the whole OS: the root image in an
+// archive of its own, then the medium's initramfs. The kernel unpacks one
+// after the other; the first is plain and a multiple of four bytes, as its
+// documentation (driver-api/early-userspace/buffer-format) asks for.
+func WriteNetboot(file, bootInitramfs, rootImage, rootPath string) error {
+	raw, err := os.ReadFile(rootImage)
+	if err != nil {
+		return err
+	}
+	records := []cpio.Record{
+		cpio.Directory(filepath.Dir(rootPath), 0o755),
+		cpio.StaticRecord(raw, cpio.Info{Name: rootPath, Mode: cpio.S_IFREG | 0o644}),
+	}
+	if err := writeCPIO(file, records); err != nil {
+		return fmt.Errorf("netboot initramfs: %w", err)
+	}
+	out, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	end, err := out.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
+	if _, err := out.Write(bytes.Repeat([]byte{0}, int((512-end%512)%512))); err != nil {
+		return err
+	}
+	in, err := os.Open(bootInitramfs)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	if _, err := io.Copy(out, in); err != nil {
+		return err
+	}
+	return out.Close()
+}

@@ -1,0 +1,333 @@
+// Package iso builds the OS: packages and programs into layers, layers into
+// images and the root image, and those into the media of dist/artifacts. It
+// decides nothing about the running system.
+package iso
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bulkhead-os/bulkhead/images"
+	"github.com/bulkhead-os/bulkhead/iso/debian"
+	"github.com/bulkhead-os/bulkhead/iso/gobuild"
+	"github.com/bulkhead-os/bulkhead/iso/image"
+	"github.com/bulkhead-os/bulkhead/iso/initramfs"
+	"github.com/bulkhead-os/bulkhead/iso/isofs"
+	"github.com/bulkhead-os/bulkhead/iso/kernel"
+	"github.com/bulkhead-os/bulkhead/iso/layer"
+	"github.com/bulkhead-os/bulkhead/iso/rootfs"
+	"github.com/bulkhead-os/bulkhead/iso/tools"
+)
+
+// kernelPackage pulls in Debian's current kernel of the suite.
+const kernelPackage = "linux-image-amd64"
+
+// Config is what a build is told.
+type Config struct {
+	// Repo is the source tree, Out the folder for artifacts/ and images/.
+	Repo, Out string
+	// Packages keeps what was fetched, Derived what was made from it. A
+	// fresh Derived is a build from scratch.
+	Packages, Derived string
+	// MaxListAge is how old package lists may be before they are fetched again.
+	MaxListAge time.Duration
+	// Archives asks for whole image archives in Out/images.
+	Archives bool
+	Log      io.Writer
+	Getenv   func(string) string
+}
+
+// builder carries results from step to step.
+type builder struct {
+	Config
+	*progress
+	// work is for what is only needed meanwhile; it stays when a step fails.
+	work   string
+	recipe string
+
+	source  source
+	decls   []images.Declaration
+	shared  map[string]images.Image
+	archive *debian.Archive
+	tools   *tools.Tools
+	kernel  *kernel.Kernel
+
+	layerPkgs  map[string][]debian.Package
+	toolPkgs   []debian.Package
+	kernelPkg  debian.Package
+	layers     map[string]layer.Layer
+	images     []*image.Image
+	rootImage  string
+	bootInitrd string
+}
+
+// Build makes everything in Out.
+func Build(ctx context.Context, cfg Config) error {
+	b := &builder{Config: cfg, progress: newProgress(cfg.Log), work: filepath.Join(cfg.Out, "work")}
+	err := run(ctx, []step{
+		{"read declarations", b.readDeclarations},
+		{"package lists", b.refresh},
+		{"resolve packages", b.resolve},
+		{"fetch packages", b.fetch},
+		{"build tools", b.unpackTools},
+		{"compile", b.compile},
+		{"kernel and modules", b.prepareKernel},
+		{"layers", b.makeLayers},
+		{"images", b.makeImages},
+		{"root image", b.makeRoot},
+		{"initramfs", b.makeInitramfs},
+		{"ISO", b.makeISO},
+		{"netboot files", b.makeNetboot},
+		{"bill of materials", b.makeSBOM},
+		{"checksums", b.checksums},
+	}, b.progress)
+	if err != nil {
+		return fmt.Errorf("%w\nwork folder kept: %s", err, b.work)
+	}
+	return os.RemoveAll(b.work)
+}
+
+func (b *builder) readDeclarations(ctx context.Context) (err error) {
+	if b.recipe, err = ownHash(); err != nil {
+		return err
+	}
+	if b.source, err = readSource(ctx, b.Repo, b.Getenv); err != nil {
+		return err
+	}
+	if b.decls, err = images.Load(); err != nil {
+		return err
+	}
+	if b.shared, err = images.LoadLayers(); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(b.work); err != nil {
+		return err
+	}
+	for _, dir := range []string{b.work, b.artifact(""), filepath.Join(b.Derived, "bin"), b.Packages} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	b.Note("%s, commit %s, %d services", b.source.Version, b.source.Commit, len(b.decls))
+	return nil
+}
+
+// ownHash stands for the code that builds: what it made before it changed is
+// not used again.
+func ownHash() (string, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	return fileHash(exe)
+}
+
+func (b *builder) artifact(name string) string { return filepath.Join(b.Out, "artifacts", name) }
+
+func (b *builder) refresh(ctx context.Context) error {
+	mirrors, err := debian.FindMirrors(ctx, b.Getenv)
+	if err != nil {
+		return err
+	}
+	if b.archive, err = debian.Open(b.Packages, mirrors); err != nil {
+		return err
+	}
+	return b.archive.Refresh(ctx, b.MaxListAge)
+}
+
+func (b *builder) resolve(ctx context.Context) (err error) {
+	b.layerPkgs = make(map[string][]debian.Package)
+	for _, r := range recipes(b.shared, b.decls) {
+		wanted := r.wanted(b.shared)
+		if len(wanted) == 0 {
+			continue
+		}
+		b.Note("%s", r.name)
+		pkgs, err := b.archive.Resolve(ctx, wanted)
+		if err != nil {
+			return fmt.Errorf("layer %s: %w", r.name, err)
+		}
+		var lower [][]debian.Package
+		for _, l := range r.image.Layers {
+			lower = append(lower, b.layerPkgs[l])
+		}
+		if b.layerPkgs[r.name], err = subtract(r.name, pkgs, lower...); err != nil {
+			return err
+		}
+	}
+	if b.toolPkgs, err = b.archive.Resolve(ctx, tools.Packages()); err != nil {
+		return err
+	}
+	pkgs, err := b.archive.Resolve(ctx, []string{kernelPackage})
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(pkgs, func(p debian.Package) bool {
+		return strings.HasPrefix(p.Name, "linux-image-") && p.Name != kernelPackage
+	})
+	if i < 0 {
+		return fmt.Errorf("%s depends on no linux-image package", kernelPackage)
+	}
+	b.kernelPkg = pkgs[i]
+	b.Note("%d packages, kernel %s", len(b.imagePackages()), b.kernelPkg.Version)
+	return nil
+}
+
+// imagePackages are the packages that are on the medium.
+func (b *builder) imagePackages() []debian.Package {
+	lists := [][]debian.Package{{b.kernelPkg}}
+	for _, l := range b.layerPkgs {
+		lists = append(lists, l)
+	}
+	return union(lists...)
+}
+
+func (b *builder) fetch(ctx context.Context) error {
+	pkgs := union(b.imagePackages(), b.toolPkgs)
+	err := b.archive.Fetch(ctx, pkgs, func(p debian.Package) {
+		b.Note("%s, %.1f MB", p.Name, float64(p.Size)/1e6)
+	})
+	if err == nil {
+		b.Note("%d packages", len(pkgs))
+	}
+	return err
+}
+
+func (b *builder) unpackTools(ctx context.Context) (err error) {
+	env := []string{fmt.Sprintf("SOURCE_DATE_EPOCH=%d", b.source.Epoch)}
+	b.tools, err = tools.New(ctx, filepath.Join(b.Derived, "tools"), b.archive, b.toolPkgs, env)
+	return err
+}
+
+func (b *builder) binary(name string) string { return filepath.Join(b.Derived, "bin", name) }
+
+func (b *builder) compile(ctx context.Context) error {
+	modules, err := gobuild.Modules(ctx, b.Repo)
+	if err != nil {
+		return err
+	}
+	programs, err := gobuild.Programs(modules, b.source.Version)
+	if err != nil {
+		return err
+	}
+	for _, p := range programs {
+		b.Note("%s", p.Name)
+		if err := gobuild.Build(ctx, b.Repo, filepath.Join(b.Derived, "bin"), p); err != nil {
+			return fmt.Errorf("%s: %w", p.Name, err)
+		}
+	}
+	b.Note("%d programs", len(programs))
+	return nil
+}
+
+func (b *builder) prepareKernel(ctx context.Context) (err error) {
+	b.kernel, err = kernel.Prepare(ctx, filepath.Join(b.Derived, "kernel"), b.recipe, b.archive, b.kernelPkg, b.tools)
+	return err
+}
+
+// makeRoot makes the root image, or takes the one that was made from the same
+// tree.
+func (b *builder) makeRoot(ctx context.Context) (err error) {
+	content := rootfs.Content{
+		Version: b.source.Version, Commit: b.source.Commit,
+		Layers: b.layers, Images: b.images, Kernel: b.kernel, Users: allUsers(b.decls),
+	}
+	b.rootImage, err = rootfs.Make(ctx, content, b.tools, b.work, filepath.Join(b.Derived, "root"))
+	if err == nil {
+		b.noteSize(b.rootImage)
+	}
+	return err
+}
+
+func (b *builder) makeInitramfs(ctx context.Context) error {
+	b.bootInitrd = filepath.Join(b.work, "initrd")
+	err := initramfs.Write(ctx, b.bootInitrd, b.binary("init"), b.kernel, b.tools)
+	if err == nil {
+		b.noteSize(b.bootInitrd)
+	}
+	return err
+}
+
+func (b *builder) makeISO(ctx context.Context) error {
+	m := isofs.Medium{
+		Version: b.source.Version, Epoch: b.source.Epoch,
+		Kernel: b.kernel.Image, Initramfs: b.bootInitrd, RootImage: b.rootImage,
+	}
+	file := b.artifact("bulkhead-amd64.iso")
+	if err := isofs.Write(ctx, m, b.tools, b.work, file); err != nil {
+		return err
+	}
+	b.noteSize(file)
+	return nil
+}
+
+func (b *builder) makeNetboot(context.Context) error {
+	if err := copyFile(b.artifact("vmlinuz"), b.kernel.Image); err != nil {
+		return err
+	}
+	file := b.artifact("initrd")
+	if err := initramfs.WriteNetboot(file, b.bootInitrd, b.rootImage, "bulkhead/root.erofs"); err != nil {
+		return err
+	}
+	b.noteSize(file)
+	return nil
+}
+
+func (b *builder) noteSize(file string) {
+	if fi, err := os.Stat(file); err == nil {
+		b.Note("%.1f MB", float64(fi.Size())/1e6)
+	}
+}
+
+func (b *builder) makeSBOM(context.Context) error { return nil }
+
+// checksums writes SHA256SUMS in the form of sha256sum.
+func (b *builder) checksums(context.Context) error {
+	var sums strings.Builder
+	for _, name := range []string{"bulkhead-amd64.iso", "initrd", "vmlinuz"} {
+		sum, err := fileHash(b.artifact(name))
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&sums, "%s  %s\n", sum, name)
+	}
+	return os.WriteFile(b.artifact("SHA256SUMS"), []byte(sums.String()), 0o644)
+}
+
+func fileHash(name string) (string, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+func copyFile(dst, src string) error {
+	in, err := os.Open(src)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.Create(dst)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	if _, err := io.Copy(out, in); err != nil {
+		return err
+	}
+	return out.Close()
+}

@@ -1,0 +1,185 @@
+// Package isofs writes the bootable medium: an ISO 9660 image that BIOS and
+// UEFI boot from a CD and, copied as it is, from a disk.
+package isofs
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"text/template"
+	"time"
+
+	"github.com/bulkhead-os/bulkhead/iso/tools"
+)
+
+//go:embed boot
+var boot embed.FS
+
+// Label is the volume's; /init and GRUB find the medium by it.
+const Label = "BULKHEAD"
+
+// Modules of the boot loaders: what finds the medium, shows the menu and
+// starts the kernel, and no more.
+var (
+	commonModules = []string{
+		"iso9660", "part_gpt", "part_msdos", "fat", "search", "search_label", "search_fs_file",
+		"normal", "configfile", "linux", "test", "echo", "serial", "terminal", "reboot", "halt", "ls", "cat", "minicmd",
+	}
+	biosModules = []string{"biosdisk", "at_keyboard"}
+	efiModules  = []string{"efi_gop", "all_video", "chain"}
+)
+
+// A Medium is what goes onto the ISO. Paths are on the build machine.
+type Medium struct {
+	Version                      string
+	Kernel, Initramfs, RootImage string
+	// Epoch is the time stamp of the volume, in seconds.
+	Epoch int64
+}
+
+// Write makes the ISO at file, with dir for what is only needed meanwhile.
+func Write(ctx context.Context, m Medium, ts *tools.Tools, dir, file string) error {
+	b := builder{ts: ts, dir: dir}
+	stage := filepath.Join(dir, "iso")
+	if err := os.RemoveAll(stage); err != nil {
+		return err
+	}
+	for _, d := range []string{"boot/grub", "bulkhead"} {
+		if err := os.MkdirAll(filepath.Join(stage, d), 0o755); err != nil {
+			return err
+		}
+	}
+	for dst, src := range map[string]string{
+		"boot/vmlinuz": m.Kernel, "boot/initrd": m.Initramfs, "bulkhead/root.erofs": m.RootImage,
+	} {
+		if err := linkOrCopy(src, filepath.Join(stage, dst)); err != nil {
+			return err
+		}
+	}
+	menu, err := Menu(m.Version)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(stage, "boot/grub/grub.cfg"), menu, 0o644); err != nil {
+		return err
+	}
+	if err := b.biosLoader(ctx, filepath.Join(stage, "boot/grub/eltorito.img")); err != nil {
+		return err
+	}
+	esp := filepath.Join(dir, "esp.img")
+	if err := b.efiPartition(ctx, esp, m.Epoch); err != nil {
+		return err
+	}
+	return b.xorriso(ctx, m.Epoch, stage, esp, file)
+}
+
+// Menu is the boot menu.
+func Menu(version string) ([]byte, error) {
+	t, err := template.ParseFS(boot, "boot/grub.cfg")
+	if err != nil {
+		return nil, err
+	}
+	var buf bytes.Buffer
+	err = t.Execute(&buf, struct{ Version string }{version})
+	return buf.Bytes(), err
+}
+
+type builder struct {
+	ts  *tools.Tools
+	dir string
+}
+
+// image runs grub-mkimage for one platform.
+func (b builder) image(ctx context.Context, format, prefix, file string, modules []string) error {
+	early, err := boot.ReadFile("boot/early.cfg")
+	if err != nil {
+		return err
+	}
+	config := filepath.Join(b.dir, "early.cfg")
+	if err := os.WriteFile(config, early, 0o644); err != nil {
+		return err
+	}
+	platform := format
+	if format == "i386-pc-eltorito" {
+		platform = "i386-pc"
+	}
+	args := append([]string{
+		"-O", format, "-d", b.ts.File("usr/lib/grub/" + platform), "-p", prefix, "-c", config, "-o", file,
+	}, modules...)
+	return b.ts.Run(ctx, "grub-mkimage", args...)
+}
+
+func (b builder) biosLoader(ctx context.Context, file string) error {
+	return b.image(ctx, "i386-pc-eltorito", "/boot/grub", file, append(biosModules, commonModules...))
+}
+
+// efiPartition makes the FAT image with the UEFI loader.
+func (b builder) efiPartition(ctx context.Context, esp string, epoch int64) error {
+	loader := filepath.Join(b.dir, "BOOTX64.EFI")
+	if err := b.image(ctx, "x86_64-efi", "/boot/grub", loader, append(efiModules, commonModules...)); err != nil {
+		return err
+	}
+	fi, err := os.Stat(loader)
+	if err != nil {
+		return err
+	}
+	// mcopy -m takes the time from the file.
+	t := time.Unix(epoch, 0)
+	if err := os.Chtimes(loader, t, t); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(esp); err != nil {
+		return err
+	}
+	// The loader, FAT12's own structures, rounded up to whole 64 KiB.
+	kib := (fi.Size()/1024 + 64 + 63) / 64 * 64
+	if err := b.ts.Run(ctx, "mkfs.vfat", "--invariant", "-n", "BULKHEADEFI", "-C", esp, strconv.FormatInt(kib, 10)); err != nil {
+		return err
+	}
+	if err := b.ts.Run(ctx, "mmd", "-i", esp, "::EFI", "::EFI/BOOT"); err != nil {
+		return err
+	}
+	return b.ts.Run(ctx, "mcopy", "-m", "-i", esp, loader, "::EFI/BOOT/BOOTX64.EFI")
+}
+
+// xorriso puts the volume together. The ESP is appended after the ISO file
+// system as a GPT partition, and El Torito's UEFI entry points at it, so that
+// it is there only once.
+func (b builder) xorriso(ctx context.Context, epoch int64, stage, esp, file string) error {
+	if err := os.RemoveAll(file); err != nil {
+		return err
+	}
+	const (
+		efiSystem = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
+		basicData = "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7"
+	)
+	date := time.Unix(epoch, 0).UTC().Format("2006010215040500")
+	return b.ts.Run(ctx, "xorriso", "-as", "mkisofs", "-quiet",
+		"-volid", Label, "-rational-rock", "-iso-level", "3", "-uid", "0", "-gid", "0",
+		"--modification-date="+date, "--set_all_file_dates", date,
+		"-eltorito-boot", "boot/grub/eltorito.img", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table",
+		"--grub2-boot-info", "--grub2-mbr", b.ts.File("usr/lib/grub/i386-pc/boot_hybrid.img"),
+		"-partition_offset", "16", "-append_partition", "2", efiSystem, esp, "-appended_part_as_gpt",
+		"-iso_mbr_part_type", basicData,
+		"-eltorito-alt-boot", "-e", "--interval:appended_partition_2:all::", "-no-emul-boot",
+		"-o", file, stage)
+}
+
+// linkOrCopy avoids copying large files within one file system.
+func linkOrCopy(src, dst string) error {
+	if err := os.Link(src, dst); err == nil {
+		return nil
+	}
+	raw, err := os.ReadFile(src)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(dst, raw, 0o644); err != nil {
+		return fmt.Errorf("copy %s: %w", src, err)
+	}
+	return nil
+}

@@ -1,0 +1,183 @@
+// Package kernel takes Debian's kernel package apart: the kernel itself, the
+// modules that the medium carries, and the few of them that the initramfs
+// needs. Which ones is data: modules.list and initramfs.list.
+package kernel
+
+import (
+	"archive/tar"
+	"context"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/bulkhead-os/bulkhead/iso/debian"
+	"github.com/bulkhead-os/bulkhead/iso/tools"
+)
+
+var (
+	//go:embed modules.list
+	modulesList string
+	//go:embed initramfs.list
+	initramfsList string
+)
+
+// A Kernel is the prepared kernel. All paths are on the build machine.
+type Kernel struct {
+	// Version is uname -r.
+	Version string
+	// Image is the bootable kernel and Config its build configuration.
+	Image, Config string
+	// Modules and InitModules are folders that hold what belongs in
+	// /usr/lib/modules: one folder named Version.
+	Modules, InitModules string
+}
+
+// Prepare makes the kernel from the linux-image package, or finds it in dir
+// from an earlier build. Recipe changes with the code that prepares it.
+func Prepare(ctx context.Context, dir, recipe string, archive *debian.Archive, pkg debian.Package, ts *tools.Tools) (*Kernel, error) {
+	sum := sha256.Sum256([]byte(recipe + pkg.SHA256 + modulesList + initramfsList))
+	dir = filepath.Join(dir, hex.EncodeToString(sum[:16]))
+	k, err := open(dir, pkg)
+	if err == nil {
+		return k, nil
+	}
+	work := dir + ".part"
+	if err := os.RemoveAll(work); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(work, 0o755); err != nil {
+		return nil, err
+	}
+	if err := unpack(ctx, archive.Path(pkg), work, version(pkg), ts); err != nil {
+		return nil, fmt.Errorf("kernel %s: %w", pkg.Version, err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, err
+	}
+	if err := os.Rename(work, dir); err != nil {
+		return nil, err
+	}
+	return open(dir, pkg)
+}
+
+// version is uname -r of the kernel in the package linux-image-<version>.
+func version(pkg debian.Package) string { return strings.TrimPrefix(pkg.Name, "linux-image-") }
+
+func open(dir string, pkg debian.Package) (*Kernel, error) {
+	k := &Kernel{
+		Version: version(pkg),
+		Image:   filepath.Join(dir, "vmlinuz"), Config: filepath.Join(dir, "config"),
+		Modules: filepath.Join(dir, "modules"), InitModules: filepath.Join(dir, "init-modules"),
+	}
+	_, err := os.Stat(k.Image)
+	return k, err
+}
+
+func unpack(ctx context.Context, deb, dir, version string, ts *tools.Tools) error {
+	boot := map[string]string{"boot/vmlinuz-" + version: "vmlinuz", "boot/config-" + version: "config"}
+	base := "usr/lib/modules/" + version + "/"
+	all := make(modules)
+	lists := make(map[string][]byte)
+	err := debian.Walk(ctx, deb, func(h *tar.Header, r io.Reader) error {
+		name := strings.TrimPrefix(path.Clean("/"+h.Name), "/")
+		if !strings.HasPrefix(name, "usr/") && strings.HasPrefix(name, "lib/") {
+			name = "usr/" + name
+		}
+		switch {
+		case h.Typeflag != tar.TypeReg:
+			return nil
+		case boot[name] != "":
+			return writeFile(filepath.Join(dir, boot[name]), r)
+		case strings.HasPrefix(name, base+"kernel/"):
+			raw, err := io.ReadAll(r)
+			if err != nil {
+				return err
+			}
+			all.add(strings.TrimPrefix(name, base), raw)
+		case strings.HasPrefix(name, base+"modules."):
+			raw, err := io.ReadAll(r)
+			if err != nil {
+				return err
+			}
+			lists[path.Base(name)] = raw
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, set := range []struct{ folder, list string }{{"modules", modulesList}, {"init-modules", initramfsList}} {
+		kept, err := all.closure(all.match(parseRules(set.list)))
+		if err != nil {
+			return err
+		}
+		root := filepath.Join(dir, set.folder, version)
+		for _, name := range kept {
+			m := all[name]
+			// The kernel would have to unpack .xz on every load; EROFS and
+			// the initramfs compress better over whole files anyway.
+			file := filepath.Join(root, strings.TrimSuffix(m.path, ".xz"))
+			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+				return err
+			}
+			if err := os.WriteFile(file, m.elf, 0o644); err != nil {
+				return err
+			}
+		}
+		if err := index(ctx, root, version, lists, ts); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// index runs depmod over the modules in root.
+func index(ctx context.Context, root, version string, lists map[string][]byte, ts *tools.Tools) error {
+	for _, name := range slices.Sorted(maps.Keys(lists)) {
+		if err := os.WriteFile(filepath.Join(root, name), lists[name], 0o644); err != nil {
+			return err
+		}
+	}
+	// depmod wants <base>/lib/modules/<version>.
+	base, err := os.MkdirTemp("", "depmod")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(base)
+	if err := os.MkdirAll(filepath.Join(base, "lib/modules"), 0o755); err != nil {
+		return err
+	}
+	if err := os.Symlink(root, filepath.Join(base, "lib/modules", version)); err != nil {
+		return err
+	}
+	if err := ts.Run(ctx, "depmod", "-b", base, version); err != nil {
+		return err
+	}
+	// Only depmod itself reads these.
+	for _, name := range []string{"modules.symbols", "modules.symbols.bin", "modules.order", "modules.weakdep"} {
+		if err := os.RemoveAll(filepath.Join(root, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeFile(name string, r io.Reader) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(f, r); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
+}
