@@ -20,7 +20,7 @@ func switchRoot(_ context.Context, b *boot) error {
 			return err
 		}
 	}
-	if b.medium {
+	if b.medium != nil {
 		if err := b.move(mediumDir, layout.MediumDir); err != nil {
 			return err
 		}

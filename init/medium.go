@@ -167,7 +167,7 @@ func (b *boot) tryMedium(d blockdev.Device, file string) error {
 	if err := b.mountImage(path.Join(mediumDir, file)); err != nil {
 		return errors.Join(err, b.unmount(mediumDir))
 	}
-	b.medium = true
+	b.medium = &d
 	b.sys.Log(kmsg.Info, fmt.Sprintf("init: system image is on %v", d))
 	return nil
 }

@@ -118,7 +118,8 @@ func paths(devices []blockdev.Device) string {
 	return strings.Join(names, ", ")
 }
 
-// formattable returns the autoformat devices that exist, in their order.
+// formattable returns the autoformat devices that exist, in their order,
+// without the medium this boot came from.
 func (b *boot) formattable(devices []blockdev.Device) []blockdev.Device {
 	var list []blockdev.Device
 	for _, spec := range b.state.autoformat {
@@ -127,7 +128,9 @@ func (b *boot) formattable(devices []blockdev.Device) []blockdev.Device {
 			list = append(list, found...)
 		}
 	}
-	return list
+	return slices.DeleteFunc(list, func(d blockdev.Device) bool {
+		return b.medium != nil && (d.Name == b.medium.Name || d.Name == b.medium.Disk)
+	})
 }
 
 // formatState makes a state partition on the first blank autoformat device

@@ -54,8 +54,8 @@ type boot struct {
 	drivers *drivers
 	// entered is set once the system image is the root.
 	entered bool
-	// medium is set when a file system that carries the image is mounted.
-	medium bool
+	// medium is what carries the image; nil when the initramfs does.
+	medium *blockdev.Device
 	state  stateParams
 	// stateDevice is nil when the state is in RAM.
 	stateDevice *blockdev.Device
@@ -109,7 +109,8 @@ func (b *boot) report(s step, i, n int, err error) {
 	if s.optional(b) {
 		line += " next=\"the boot goes on without it\""
 	}
-	b.sys.Log(kmsg.Error, line)
+	// Not as an error: with "quiet" the kernel would show it a second time.
+	b.sys.Log(kmsg.Warning, line)
 	b.sys.Announce(line)
 }
 
