@@ -25,6 +25,7 @@ var programs = map[string]func(args []string) int{
 	"cloud-init":   cloudinit.Main,
 	"console":      console.Main,
 	"network":      network.Main,
+	"network-hook": network.HookMain,
 	"user-docker":  userdocker.Main,
 	"health":       health.Main,
 	"halt":         power.Main,

@@ -56,6 +56,11 @@ const (
 	// EtcDir holds the host's resolv.conf, hosts and hostname. They are
 	// bound into containers one by one: write them in place, never rename.
 	EtcDir = RunDir + "/etc"
+	// NetworkDir holds what DHCP and router advertisements said, by interface
+	// and protocol, and the file "ready"; NTPDir the time servers among it, as
+	// chrony reads them.
+	NetworkDir = RunDir + "/network"
+	NTPDir     = RunDir + "/ntp"
 	// CloudInitDone exists when the configuration has been read; the machine
 	// has its name then.
 	CloudInitDone = RunDir + "/cloud-init.done"
