@@ -19,6 +19,8 @@ type Console struct {
 	lines   []string
 	partial []byte
 	ended   bool
+	// copy gets all further bytes as they are.
+	copy io.Writer
 	// changed is closed, and replaced, when something new is there.
 	changed chan struct{}
 }
@@ -42,6 +44,9 @@ func clean(raw []byte) string {
 func (c *Console) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	c.partial = append(c.partial, p...)
+	if c.copy != nil {
+		_, _ = c.copy.Write(p)
+	}
 	var fresh []string
 	for {
 		raw, rest, found := bytes.Cut(c.partial, []byte("\n"))
@@ -75,6 +80,13 @@ func (c *Console) drain(r io.Reader) {
 	defer c.mu.Unlock()
 	c.ended = true
 	c.announce()
+}
+
+// Copy sends all further output to w as well, as it is.
+func (c *Console) Copy(w io.Writer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.copy = w
 }
 
 // Mark returns the position after the last finished line, from which a later

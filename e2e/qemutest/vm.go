@@ -268,6 +268,19 @@ func (vm *VM) Trouble() error {
 	return nil
 }
 
+// MonitorSocket returns the monitor's socket of the machine with files in dir.
+func MonitorSocket(dir string) string { return filepath.Join(dir, monitorSocket) }
+
+// Running reports whether a machine with files in dir is running.
+func Running(dir string) bool {
+	conn, err := net.Dial("unix", MonitorSocket(dir))
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
+
 // A WaitError is a wait that failed, with what is needed to understand it.
 type WaitError struct {
 	What    string

@@ -1,0 +1,251 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bulkhead-os/bulkhead/e2e/qemutest"
+)
+
+// services are the OS services that must be there and healthy.
+var services = []string{"acpid", "cloud-init", "console", "docker", "network", "ntp", "syslog", "udev"}
+
+// readyLine is the last console line of a boot.
+var readyLine = regexp.MustCompile(`bulkhead: ready in ([\d.]+) s \(system docker ([\d.]+) s, user docker ([\d.]+) s\)`)
+
+// expected are console lines that look like trouble in every machine and are
+// none. Keep it empty; tests allow what they provoke themselves.
+var expected []*regexp.Regexp
+
+// Deadlines, before scaling (see qemutest.Scaled).
+const (
+	bootDeadline    = 45 * time.Second
+	loginDeadline   = 15 * time.Second
+	commandDeadline = 60 * time.Second
+)
+
+// A guest is a booted machine that one can log in to.
+type guest struct {
+	*qemutest.VM
+	key    qemutest.Key
+	client *qemutest.Client
+	// start is the console position where the present boot began.
+	start int
+}
+
+// A seedDisk is a configuration disk and the key that it brings.
+type seedDisk struct {
+	disk qemutest.Disk
+	key  qemutest.Key
+}
+
+// newSeed makes a config-2 disk with a fresh key; extra is appended to the
+// cloud-config.
+func newSeed(dir string, extra ...string) (seedDisk, error) {
+	return writeSeed(dir, qemutest.Config2, qemutest.ISO9660, extra...)
+}
+
+func writeSeed(dir string, kind qemutest.SeedKind, format qemutest.SeedFormat, extra ...string) (seedDisk, error) {
+	key, err := qemutest.NewKey("e2e")
+	if err != nil {
+		return seedDisk{}, err
+	}
+	path := filepath.Join(dir, "seed.img")
+	seed := qemutest.Seed{
+		Kind: kind, Format: format,
+		UserData: "#cloud-config\nhostname: ship\nssh_authorized_keys:\n  - " + key.Authorized + "\n" + strings.Join(extra, ""),
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := seed.Write(ctx, path); err != nil {
+		return seedDisk{}, err
+	}
+	return seedDisk{disk: qemutest.Disk{Path: path, ReadOnly: true}, key: key}, nil
+}
+
+// start boots a machine with a seed disk as its last disk and waits until it
+// is ready and a login works.
+func start(t *testing.T, o qemutest.Options, seed seedDisk, allow ...*regexp.Regexp) *guest {
+	t.Helper()
+	o.Disks = append(o.Disks[:len(o.Disks):len(o.Disks)], seed.disk)
+	g := &guest{VM: qemutest.StartT(t, o, append(allow, expected...)...), key: seed.key}
+	if err := g.awaitReady(0); err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// awaitReady waits for the ready line of the boot that began at a console
+// position and logs in.
+func (g *guest) awaitReady(mark int) error {
+	g.start = mark
+	if _, err := g.AwaitConsole("ready line", bootDeadline, mark, readyLine); err != nil {
+		return err
+	}
+	if g.client != nil {
+		g.client.Close()
+	}
+	var err error
+	g.client, err = g.AwaitSSH(loginDeadline, qemutest.LoginKey("rancher", g.key))
+	return err
+}
+
+// try runs a shell command as rancher and returns what it did.
+func (g *guest) try(t testing.TB, command string) qemutest.Result {
+	t.Helper()
+	return g.pipe(t, command, nil)
+}
+
+// pipe is try with input.
+func (g *guest) pipe(t testing.TB, command string, stdin io.Reader) (result qemutest.Result) {
+	t.Helper()
+	err := g.Await("command "+shorten(command), commandDeadline, func(ctx context.Context) error {
+		var err error
+		result, err = g.client.Run(ctx, command, stdin)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result
+}
+
+// sh runs a shell command as rancher, which must succeed, and returns what it
+// printed, without the last newline.
+func (g *guest) sh(t testing.TB, format string, args ...any) string {
+	t.Helper()
+	command := fmt.Sprintf(format, args...)
+	r := g.try(t, command)
+	if r.Exit != 0 {
+		t.Fatalf("%s: exit code %d\n%s%s", command, r.Exit, r.Stdout, r.Stderr)
+	}
+	return strings.TrimRight(r.Stdout, "\n")
+}
+
+// root is sh as root, in the console's view of the whole machine.
+func (g *guest) root(t testing.TB, format string, args ...any) string {
+	t.Helper()
+	return g.sh(t, "sudo sh -c %s", quote(fmt.Sprintf(format, args...)))
+}
+
+// eventually repeats a check until it returns nil.
+func (g *guest) eventually(t testing.TB, name string, deadline time.Duration, check func() error) {
+	t.Helper()
+	err := g.Await(name, deadline, func(ctx context.Context) error {
+		for {
+			err := check()
+			if err == nil {
+				return nil
+			}
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("%w; last: %w", context.Cause(ctx), err)
+			case <-time.After(time.Second):
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// output runs a command that may fail, in the connection's failure too, as
+// long as the machine recovers.
+func (g *guest) output(command string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), qemutest.Scaled(10*time.Second))
+	defer cancel()
+	r, err := g.client.Run(ctx, command, nil)
+	if err == nil && r.Exit != 0 {
+		err = fmt.Errorf("%s: exit code %d: %s%s", shorten(command), r.Exit, r.Stdout, r.Stderr)
+	}
+	return r.Stdout, err
+}
+
+// succeeds is a check that a command exits with 0.
+func (g *guest) succeeds(command string) func() error {
+	return func() error {
+		_, err := g.output(command)
+		return err
+	}
+}
+
+// quote makes one shell word of a text.
+func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
+
+// shorten keeps a command readable in a message.
+func shorten(command string) string {
+	if len(command) > 120 {
+		return command[:120] + "…"
+	}
+	return command
+}
+
+// image is the name of the image that needImage brings.
+const image = "busybox:e2e"
+
+// needImage brings a busybox image into user Docker unless it is there.
+func (g *guest) needImage(t testing.TB) {
+	t.Helper()
+	if g.try(t, "docker image inspect "+image).Exit == 0 {
+		return
+	}
+	g.importImage(t, "docker", image)
+}
+
+// importImage makes an image from the build machine's busybox.
+func (g *guest) importImage(t testing.TB, docker, name string) {
+	t.Helper()
+	var archive bytes.Buffer
+	if err := qemutest.WriteBusybox(&archive, nil); err != nil {
+		t.Fatal(err)
+	}
+	r := g.pipe(t, docker+` import -c 'CMD ["sh"]' - `+name, &archive)
+	if r.Exit != 0 {
+		t.Fatalf("%s import: %s", docker, r.Stderr)
+	}
+}
+
+// clean removes all user containers after a test.
+func (g *guest) clean(t testing.TB) {
+	t.Cleanup(func() { g.try(t, "docker rm -f $(docker ps -qa)") })
+}
+
+// awaitHealthy waits until every OS service is running and healthy.
+func (g *guest) awaitHealthy(t testing.TB, deadline time.Duration) {
+	t.Helper()
+	g.eventually(t, "every service healthy", deadline, func() error {
+		list, err := g.output("sudo system-docker ps -a --format '{{.Names}} {{.Status}}'")
+		if err != nil {
+			return err
+		}
+		return unhealthy(list)
+	})
+}
+
+// unhealthy says which services are missing, stopped or not healthy in a list
+// of "name status" lines.
+func unhealthy(list string) error {
+	status := make(map[string]string)
+	for line := range strings.Lines(list) {
+		name, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		status[name] = rest
+	}
+	var bad []string
+	for _, name := range services {
+		s := status[name]
+		if !strings.HasPrefix(s, "Up ") || strings.Contains(s, "unhealthy") || strings.Contains(s, "health: starting") {
+			bad = append(bad, fmt.Sprintf("%s (%s)", name, s))
+		}
+	}
+	if bad != nil {
+		return fmt.Errorf("not healthy: %s", strings.Join(bad, ", "))
+	}
+	return nil
+}

@@ -1,0 +1,168 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bulkhead-os/bulkhead/e2e/qemutest"
+)
+
+// A machine with a state disk goes down in every way there is, and comes back
+// with everything.
+func TestPower(t *testing.T) {
+	iso := artifact(t, isoName)
+	seed, err := newSeed(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := stateDisk(t)
+	options := qemutest.Options{ISO: iso, Disks: []qemutest.Disk{{Path: state}}}
+	g := start(t, options, seed)
+	before := g.leaveTraces(t)
+
+	reboots := []struct {
+		name string
+		do   func()
+	}{
+		{"reboot", func() { g.try(t, "sudo reboot") }},
+		{"Ctrl-Alt-Del", func() {
+			if err := g.Monitor.CtrlAltDel(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"reboot -f", func() { g.root(t, "sync"); g.try(t, "sudo reboot -f") }},
+	}
+	for _, tt := range reboots {
+		t.Run(tt.name, func(t *testing.T) {
+			g.startSlow(t)
+			if err := g.restart(t, tt.do); err != nil {
+				t.Fatal(err)
+			}
+			g.checkTraces(t, before)
+			if got := g.root(t, "grep -rhoE 'images_loaded=[0-9]+' /var/log | tail -n 1"); got != "images_loaded=0" {
+				t.Errorf("later boot: %q; want images_loaded=0", got)
+			}
+			if tt.name != "reboot -f" {
+				g.checkSlow(t)
+			}
+		})
+	}
+
+	t.Run("power button", func(t *testing.T) {
+		g.startSlow(t)
+		if err := g.Monitor.PowerButton(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		g.expectOff(t, state)
+	})
+	t.Run("poweroff", func(t *testing.T) {
+		g = start(t, options, seed)
+		g.checkTraces(t, before)
+		g.checkSlow(t)
+		g.try(t, "sudo poweroff")
+		g.expectOff(t, state)
+	})
+}
+
+// traces is what must outlive a reboot and can be compared.
+type traces struct{ hostKey, image string }
+
+// leaveTraces puts something into every place that lasts.
+func (g *guest) leaveTraces(t *testing.T) traces {
+	t.Helper()
+	g.needImage(t)
+	g.sh(t, "docker run -d --name always --restart=always -v cargo:/data %s sh -c 'echo tea >> /data/hold; exec sleep 100000'", image)
+	g.sh(t, "echo diary > ~/diary && logger e2e-was-here")
+	g.root(t, "mkdir -p /opt/bin && echo tool > /opt/bin/tool")
+	return traces{hostKey: g.client.HostKey, image: g.sh(t, "docker image inspect -f '{{.Id}}' %s", image)}
+}
+
+func (g *guest) checkTraces(t *testing.T, want traces) {
+	t.Helper()
+	got := traces{hostKey: g.client.HostKey, image: g.sh(t, "docker image inspect -f '{{.Id}}' %s", image)}
+	if got != want {
+		t.Errorf("host key and image = %+v; want %+v as before", got, want)
+	}
+	g.eventually(t, "container with --restart=always runs", 30*time.Second, g.succeeds("docker exec always true"))
+	for _, check := range []string{"docker exec always grep tea /data/hold", "grep diary ~/diary", "grep tool /opt/bin/tool", "sudo grep -rq e2e-was-here /var/log"} {
+		if err := g.succeeds(check)(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// startSlow starts a container that needs 8 s to stop.
+func (g *guest) startSlow(t *testing.T) {
+	t.Helper()
+	g.sh(t, `docker rm -f slow; docker run -d --name slow --stop-timeout 40 -v slow:/data %s sh -c 'trap "sleep 8; echo done > /data/end; exit 0" TERM; echo started > /data/end; while :; do sleep 0.2; done'`, image)
+	g.eventually(t, "container that stops slowly runs", 10*time.Second, g.succeeds("docker exec slow grep started /data/end"))
+}
+
+// checkSlow checks, after the next boot, that the container got its 8 s.
+func (g *guest) checkSlow(t *testing.T) {
+	t.Helper()
+	if got := g.sh(t, "docker inspect -f '{{.State.ExitCode}} {{.State.Status}}' slow; docker run --rm -v slow:/data %s cat /data/end", image); got != "0 exited\ndone" {
+		t.Errorf("container that needs 8 s to stop: %q; want 0 exited, done", got)
+	}
+}
+
+// expectOff waits until the machine is off and checks that the state disk was
+// unmounted.
+func (g *guest) expectOff(t *testing.T, state string) {
+	t.Helper()
+	e, err := g.AwaitExit("power off", 60*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.Data.Reason != "guest-shutdown" {
+		t.Errorf("machine ended by %s; want guest-shutdown", e.Data.Reason)
+	}
+	if err := qemutest.Ext4Clean(t.Context(), state); err != nil {
+		t.Error(err)
+	}
+}
+
+// restart does what makes the machine reboot and waits for the next boot.
+func (g *guest) restart(t *testing.T, do func()) error {
+	t.Helper()
+	console, events := g.Console.Mark(), g.Monitor.Mark()
+	do()
+	err := g.Await("reset", 60*time.Second, func(ctx context.Context) error {
+		e, err := g.Monitor.Wait(ctx, events, "RESET", "SHUTDOWN")
+		if err == nil && e.Name != "RESET" {
+			err = fmt.Errorf("the machine went off: %s", e.Data.Reason)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return g.awaitReady(console)
+}
+
+// killAndForget kills a process of the guest; the session may die with it.
+func (g *guest) killAndForget(pid string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), qemutest.Scaled(5*time.Second))
+	defer cancel()
+	_, err := g.client.Run(ctx, "sudo kill -9 "+pid, nil)
+	return err
+}
+
+// reconnect makes sure that there is an ssh connection.
+func (g *guest) reconnect() error {
+	ctx, cancel := context.WithTimeout(context.Background(), qemutest.Scaled(5*time.Second))
+	defer cancel()
+	if _, err := g.client.Run(ctx, "true", nil); err == nil {
+		return nil
+	}
+	g.client.Close()
+	client, err := g.AwaitSSH(5*time.Second, qemutest.LoginKey("rancher", g.key))
+	if err != nil {
+		return fmt.Errorf("log in again: %s", strings.SplitN(err.Error(), "\n", 2)[0])
+	}
+	g.client = client
+	return nil
+}

@@ -1,0 +1,61 @@
+package qemutest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// Boot is what a machine needs to start a kernel directly.
+type Boot struct {
+	Kernel, Initrd string
+	// Append is the command line of the ISO's first boot menu entry.
+	Append string
+}
+
+// Paths on the ISO.
+const (
+	isoKernel = "/boot/vmlinuz"
+	isoInitrd = "/boot/initrd"
+	isoMenu   = "/boot/grub/grub.cfg"
+)
+
+// ExtractBoot takes the kernel, the initramfs and the kernel command line out
+// of an ISO and puts the files into dir.
+func ExtractBoot(ctx context.Context, iso, dir string) (Boot, error) {
+	b := Boot{Kernel: filepath.Join(dir, "vmlinuz"), Initrd: filepath.Join(dir, "initrd")}
+	menu := filepath.Join(dir, "grub.cfg")
+	for _, file := range []string{b.Kernel, b.Initrd, menu} {
+		if err := os.RemoveAll(file); err != nil {
+			return b, err
+		}
+	}
+	err := run(ctx, "xorriso", "-osirrox", "on", "-indev", iso,
+		"-extract", isoKernel, b.Kernel, "-extract", isoInitrd, b.Initrd, "-extract", isoMenu, menu)
+	if err != nil {
+		return b, err
+	}
+	content, err := os.ReadFile(menu)
+	if err != nil {
+		return b, err
+	}
+	if b.Append, err = firstKernelLine(string(content)); err != nil {
+		return b, fmt.Errorf("%s of %s: %w", isoMenu, iso, err)
+	}
+	return b, nil
+}
+
+var linuxCommand = regexp.MustCompile(`(?m)^\s*linux(?:efi)?\s+\S+[ \t]*(.*)$`)
+
+// firstKernelLine returns the kernel arguments of the first entry of a GRUB
+// menu.
+func firstKernelLine(menu string) (string, error) {
+	m := linuxCommand.FindStringSubmatch(menu)
+	if m == nil {
+		return "", fmt.Errorf("no linux command")
+	}
+	return strings.TrimSpace(m[1]), nil
+}

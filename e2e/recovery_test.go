@@ -1,0 +1,133 @@
+package e2e
+
+import (
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bulkhead-os/bulkhead/e2e/qemutest"
+)
+
+// recovery is how long anything may be away after it was killed.
+const recovery = 15 * time.Second
+
+// Whatever process is killed, the system is whole again by itself, and user
+// containers do not notice unless it was theirs.
+func TestKillAnything(t *testing.T) {
+	g := sharedGuest(t)
+	g.clean(t)
+	g.needImage(t)
+	g.awaitHealthy(t, 60*time.Second)
+	workload := func(name string) string { return g.sh(t, "docker inspect -f '{{.State.Pid}}' %s", name) }
+	g.sh(t, "docker run -d --name stays %s sleep 100000", image)
+	g.sh(t, "docker run -d --name returns --restart always %s sleep 100000", image)
+	pid := workload("stays")
+
+	// In the docker container are the user tier's processes, and no other.
+	const inUserTier = `for p in $(pgrep -x %s); do [ $p = 1 ] || ! grep -q "$(system-docker inspect -f '{{.Id}}' docker)" /proc/$p/cgroup || echo $p; done`
+	const inSystemTier = `for p in $(pgrep -x %s); do [ $p = 1 ] || grep -q "$(system-docker inspect -f '{{.Id}}' docker)" /proc/$p/cgroup || echo $p; done`
+	tests := []struct {
+		name, victim string
+	}{
+		{"user dockerd", fmt.Sprintf(inUserTier, "dockerd")},
+		{"user containerd", fmt.Sprintf(inUserTier, "containerd")},
+		{"system containerd", fmt.Sprintf(inSystemTier, "containerd")},
+		{"a shim of user Docker", `pgrep -f "containerd-shim.*$(docker inspect -f '{{.Id}}' returns)"`},
+		{"a shim of system Docker", `pgrep -f "containerd-shim.*$(system-docker inspect -f '{{.Id}}' ntp)"`},
+	}
+	for _, s := range services {
+		tests = append(tests, struct{ name, victim string }{"main process of " + s, "system-docker inspect -f '{{.State.Pid}}' " + s})
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			victim := strings.Fields(g.root(t, "%s", tt.victim))
+			if len(victim) == 0 {
+				t.Fatalf("no such process: %s", tt.victim)
+			}
+			killed := time.Now()
+			// The command may die with the console that runs it.
+			_ = g.killAndForget(victim[0])
+			g.eventually(t, "recovery after kill -9 of "+tt.name, recovery, func() error {
+				if err := g.reconnect(); err != nil {
+					return err
+				}
+				if err := g.succeeds("docker exec returns true")(); err != nil {
+					return err
+				}
+				list, err := g.output("sudo system-docker ps --format '{{.Names}}'")
+				if err != nil {
+					return err
+				}
+				return running(list)
+			})
+			t.Logf("whole again after %.1f s", time.Since(killed).Seconds())
+			if got := workload("stays"); got != pid {
+				t.Errorf("process of the workload = %s; want %s as before", got, pid)
+			}
+			g.sh(t, "docker run --rm %s true", image)
+		})
+	}
+	g.awaitHealthy(t, 90*time.Second)
+}
+
+// running says which services are missing in a list of names.
+func running(list string) error {
+	names := strings.Fields(list)
+	for _, s := range services {
+		if !slices.Contains(names, s) {
+			return fmt.Errorf("service %s does not run", s)
+		}
+	}
+	return nil
+}
+
+func TestBadDaemonJSON(t *testing.T) {
+	iso := artifact(t, isoName)
+	seed, err := newSeed(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := stateDisk(t)
+	allow := regexp.MustCompile(`bulkhead: FAILED|daemon\.json|system-docker\.json`)
+	g := start(t, qemutest.Options{ISO: iso, Disks: []qemutest.Disk{{Path: state}}}, seed, allow)
+
+	t.Run("the user's, while the system runs", func(t *testing.T) {
+		mark := g.Console.Mark()
+		g.root(t, `echo '{"log-level": "chatty"}' > /etc/docker/daemon.json; system-docker restart docker`)
+		if _, err := g.AwaitConsole("cause on the console", 60*time.Second, mark, regexp.MustCompile(`daemon\.json.*chatty|chatty.*daemon\.json`)); err != nil {
+			t.Fatal(err)
+		}
+		g.root(t, "system-docker ps")
+		g.root(t, "rm /etc/docker/daemon.json; system-docker restart docker")
+		g.eventually(t, "user Docker answers", 60*time.Second, g.succeeds("docker info"))
+	})
+	t.Run("both, at boot", func(t *testing.T) {
+		mark := g.Console.Mark()
+		g.root(t, `echo '{"no-such-key": 1}' > /etc/docker/system-docker.json; echo '{"log-level": ' > /etc/docker/daemon.json; sync`)
+		if err := g.restart(t, func() { g.try(t, "sudo reboot") }); err != nil {
+			t.Fatal(err)
+		}
+		said := strings.Join(g.Console.Since(mark), "\n")
+		for _, cause := range []string{"system-docker.json", "no-such-key", "daemon.json"} {
+			if !strings.Contains(said, cause) {
+				t.Errorf("the console does not say %q", cause)
+			}
+		}
+		g.root(t, "system-docker info")
+	})
+}
+
+// stateDisk makes an empty state disk for one test.
+func stateDisk(t *testing.T) string {
+	t.Helper()
+	qemutest.Need(t, "mkfs.ext4", "dumpe2fs")
+	path := filepath.Join(t.TempDir(), "state.img")
+	if err := qemutest.MakeExt4(t.Context(), path, "RANCHER_STATE", 8<<10); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

@@ -1,0 +1,77 @@
+package e2e
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Containers leave nothing behind: no zombie, no file descriptor or thread in
+// PID 1, no memory.
+func TestNoZombies(t *testing.T) {
+	g := sharedGuest(t)
+	g.needImage(t)
+	if g.try(t, "sudo system-docker image inspect "+image).Exit != 0 {
+		g.importImage(t, "sudo system-docker", image)
+	}
+	t.Cleanup(func() { g.try(t, "sudo system-docker rmi -f "+image) })
+
+	tests := []struct {
+		docker string
+		runs   int
+	}{
+		{"docker", times(40, 1000)},
+		{"sudo system-docker", times(20, 200)},
+	}
+	for _, tt := range tests {
+		t.Run(fmt.Sprintf("%d %s runs", tt.runs, tt.docker), func(t *testing.T) {
+			run := func(n int) {
+				const batch = 10 // a command stays within its deadline
+				for left := n; left > 0; left -= batch {
+					g.sh(t, "for i in $(seq %d); do %s run --rm --network none %s true || exit 1; done", min(left, batch), tt.docker, image)
+				}
+			}
+			run(5) // what grows once, such as caches and pools, has grown
+			before := g.usage(t)
+			run(tt.runs)
+			g.eventually(t, "no zombies", 15*time.Second, func() error {
+				if z := g.root(t, `ps -eo stat=,ppid=,pid=,comm= | grep '^Z' || true`); z != "" {
+					return fmt.Errorf("zombies:\n%s", z)
+				}
+				return nil
+			})
+			after := g.usage(t)
+			t.Logf("before %+v, after %+v", before, after)
+			if after.files > before.files+5 {
+				t.Errorf("PID 1 has %d open files after %d runs, %d before", after.files, tt.runs, before.files)
+			}
+			if after.threads > before.threads+5 {
+				t.Errorf("PID 1 has %d threads after %d runs, %d before", after.threads, tt.runs, before.threads)
+			}
+			if after.memoryKB > before.memoryKB*11/10 {
+				t.Errorf("%d kB of memory are in use after %d runs, %d before; want at most 10 %% more", after.memoryKB, tt.runs, before.memoryKB)
+			}
+		})
+	}
+}
+
+// usage is what PID 1 and the machine use.
+type usage struct{ files, threads, memoryKB int }
+
+// usage measures, with the page cache's dirty part written first.
+func (g *guest) usage(t *testing.T) usage {
+	t.Helper()
+	out := g.root(t, `sync; ls /proc/1/fd | wc -l; ls /proc/1/task | wc -l
+		awk '/^MemTotal/ {t=$2} /^MemAvailable/ {a=$2} END {print t-a}' /proc/meminfo`)
+	var n [3]int
+	for i, field := range strings.Fields(out) {
+		v, err := strconv.Atoi(field)
+		if err != nil || i >= len(n) {
+			t.Fatalf("usage: %q", out)
+		}
+		n[i] = v
+	}
+	return usage{files: n[0], threads: n[1], memoryKB: n[2]}
+}
