@@ -41,7 +41,6 @@ type Rancher struct {
 	CloudInit   CloudInit          `yaml:"cloud_init"`
 	State       State              `yaml:"state"`
 	Debug       bool               `yaml:"debug"`
-	Log         bool               `yaml:"log"`
 	Recovery    bool               `yaml:"recovery"`
 }
 
@@ -107,6 +106,7 @@ var notYet = map[string]bool{
 	"rancher.force_console_rebuild":  true,
 	"rancher.http_load_retries":      true,
 	"rancher.hypervisor_service":     true,
+	"rancher.log":                    true,
 	"rancher.network":                true,
 	"rancher.no_sharedroot":          true,
 	"rancher.preload_wait":           true,

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -43,37 +44,37 @@ func (c *console) runCommands(ctx context.Context) error {
 	if err := marker.Close(); err != nil {
 		return err
 	}
-	commands, err := startCommands(c.cfg.RunCmd, startScripts)
-	if err != nil {
-		return err
-	}
-	if len(commands) > 0 {
+	if len(c.cfg.RunCmd) > 0 || slices.ContainsFunc(startScripts, exists) {
 		if err := wait.For(ctx, dockerLimit, wait.DockerAPI(layout.UserSocket), nil); err != nil {
 			c.log.Warn("run the start commands without user Docker", "err", err)
 		}
-		err = c.runAll(ctx, commands)
+		err = c.runAll(ctx)
 	}
 	return errors.Join(err, os.WriteFile(layout.ConsoleDone, nil, 0o644))
 }
 
-// startCommands returns the commands in the order to run them.
-func startCommands(runcmd []osconfig.Command, scripts []string) ([]osconfig.Command, error) {
-	var commands []osconfig.Command
-	for _, cmd := range runcmd {
-		if len(cmd) > 0 && strings.TrimSpace(cmd[len(cmd)-1]) != "" {
-			commands = append(commands, cmd)
-		}
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// runAll runs the configured commands and then the scripts. Whether a script
+// is there is looked at when its turn comes: a command may have made it.
+func (c *console) runAll(ctx context.Context) error {
+	out, err := os.OpenFile(commandsLog, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
 	}
-	for _, path := range scripts {
+	defer out.Close()
+	var errs []error
+	for i, cmd := range c.cfg.RunCmd {
+		errs = append(errs, c.runOne(ctx, fmt.Sprintf("runcmd[%d]", i), cmd, out))
+	}
+	for _, path := range startScripts {
 		cmd, err := scriptCommand(path)
-		if err != nil {
-			return nil, err
-		}
-		if cmd != nil {
-			commands = append(commands, cmd)
-		}
+		errs = append(errs, err, c.runOne(ctx, path, cmd, out))
 	}
-	return commands, nil
+	return errors.Join(errs...)
 }
 
 // scriptCommand returns how to run a script: itself when it can be executed
@@ -106,38 +107,26 @@ func scriptCommand(path string) (osconfig.Command, error) {
 	return osconfig.Command{"/bin/sh", path}, nil
 }
 
-func (c *console) runAll(ctx context.Context, commands []osconfig.Command) error {
-	out, err := os.OpenFile(commandsLog, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
+// runOne runs a command as root, if it has any words. Logs name it by where it
+// comes from, since its words may hold secrets. Output goes straight to the
+// file, so that a command can leave something running that keeps writing.
+func (c *console) runOne(ctx context.Context, name string, words osconfig.Command, out *os.File) error {
+	if len(words) == 0 || ctx.Err() != nil {
+		return ctx.Err()
 	}
-	defer out.Close()
-	var errs []error
-	for i, cmd := range commands {
-		start := time.Now()
-		// A log file that cannot be written keeps no command from running.
-		_, _ = fmt.Fprintf(out, "%s start command %d of %d\n", start.Format(time.RFC3339), i+1, len(commands))
-		err := c.runOne(ctx, cmd, out)
-		if ctx.Err() != nil {
-			return fmt.Errorf("stopped at start command %d of %d: %w", i+1, len(commands), ctx.Err())
-		}
-		// The words of a command may hold secrets; its number tells which it is.
-		c.log.Info("start command ended", "number", i+1, "of", len(commands), "took", time.Since(start).Round(time.Millisecond), "err", err)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("start command %d of %d: %w; see %s", i+1, len(commands), err, commandsLog))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// runOne runs a command as root. Output goes straight to the file, so that a
-// command can leave something running that keeps writing.
-func (c *console) runOne(ctx context.Context, words osconfig.Command, out *os.File) error {
+	start := time.Now()
+	// A log file that cannot be written keeps no command from running.
+	_, _ = fmt.Fprintf(out, "%s %s\n", start.Format(time.RFC3339), name)
 	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Dir = "/"
 	cmd.Env = append(os.Environ(), "HOME=/root", "USER=root", "LOGNAME=root")
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = killAfter
-	return cmd.Run()
+	err := cmd.Run()
+	c.log.Info("start command ended", "name", name, "took", time.Since(start).Round(time.Millisecond), "err", err)
+	if err != nil {
+		return fmt.Errorf("%s: %w; see %s", name, err, commandsLog)
+	}
+	return nil
 }

@@ -249,33 +249,64 @@ func TestSysctlPath(t *testing.T) {
 	}
 }
 
-func TestStartCommands(t *testing.T) {
-	dir := t.TempDir()
-	scripts := []struct {
+func TestScriptCommand(t *testing.T) {
+	tests := []struct {
 		name, text string
 		mode       fs.FileMode
+		want       string // with %s for the path
 	}{
-		{"program", "#!/bin/bash\n", 0o755}, {"not-executable", "#!/bin/bash\n", 0o644},
-		{"no-interpreter", "echo\n", 0o755}, {"empty", "", 0o755},
+		{"program", "#!/bin/bash\n", 0o755, "%s"},
+		{"not executable", "#!/bin/bash\n", 0o644, "/bin/sh %s"},
+		{"no interpreter", "echo\n", 0o755, "/bin/sh %s"},
+		{"short", "ls", 0o755, "/bin/sh %s"},
+		{"empty", "", 0o755, ""},
+		{"missing", "", 0, ""},
 	}
-	paths := []string{filepath.Join(dir, "missing")}
-	for _, s := range scripts {
-		path := filepath.Join(dir, s.name)
-		if err := os.WriteFile(path, []byte(s.text), s.mode); err != nil {
-			t.Fatal(err)
-		}
-		paths = append(paths, path)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "script")
+			if tt.mode != 0 {
+				if err := os.WriteFile(path, []byte(tt.text), tt.mode); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got, err := scriptCommand(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := strings.ReplaceAll(tt.want, "%s", path); strings.Join(got, " ") != want {
+				t.Errorf("scriptCommand = %q; want %q", got, want)
+			}
+		})
 	}
-	got, err := startCommands([]osconfig.Command{{"/bin/sh", "-c", "a b"}, {"/bin/sh", "-c", ""}, {}, {"x", "y"}}, paths)
+}
+
+// RancherOS's test_26: an empty item, a command that fails, one after it.
+func TestRunOne(t *testing.T) {
+	out, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []osconfig.Command{
-		{"/bin/sh", "-c", "a b"}, {"x", "y"},
-		{dir + "/program"}, {"/bin/sh", dir + "/not-executable"}, {"/bin/sh", dir + "/no-interpreter"},
+	defer out.Close()
+	c := &console{log: slog.New(slog.DiscardHandler)}
+	var failed []string
+	for i, cmd := range []osconfig.Command{{}, {"/bin/sh", "-c", ""}, {"no-such-program"}, {"/bin/sh", "-c", "echo $HOME; exit 3"}, {"echo", "a b"}} {
+		name := fmt.Sprint("command", i)
+		if err := c.runOne(t.Context(), name, cmd, out); err != nil {
+			failed = append(failed, name)
+		}
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("startCommands (-want +got):\n%s", diff)
+	if diff := cmp.Diff([]string{"command2", "command3"}, failed); diff != "" {
+		t.Errorf("commands that failed (-want +got):\n%s", diff)
+	}
+	text, err := os.ReadFile(out.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{" command3\n/root\n", " command4\na b\n"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("log = %q; want %q in it", text, want)
+		}
 	}
 }
 
