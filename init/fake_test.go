@@ -15,7 +15,6 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/blockdev"
 	"github.com/bulkhead-os/bulkhead/internal/bootlog"
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
-	"golang.org/x/sys/unix"
 )
 
 const testKernel = "6.12.0-test"
@@ -36,6 +35,8 @@ type fake struct {
 	exit map[string]int
 	// console is what a person types.
 	console string
+	// shell is what a person does in the shell.
+	shell func()
 
 	calls    []string
 	steps    []string
@@ -155,7 +156,12 @@ func (f *fake) Run(_ context.Context, argv ...string) (int, string, error) {
 	return f.exit[argv[0]], "output of " + argv[0], err
 }
 
-func (f *fake) Shell(argv, _ []string) error { return f.call("shell %s", argv[0]) }
+func (f *fake) Shell(argv, _ []string) error {
+	if f.shell != nil {
+		f.shell()
+	}
+	return f.call("shell %s", argv[0])
+}
 
 // The real one does not return.
 var errExec = errors.New("exec returned")
@@ -224,5 +230,3 @@ func (f *fake) boot() (b *boot) {
 func disk(name, fstype, label string) blockdev.Device {
 	return blockdev.Device{Name: name, Path: "/dev/" + name, Size: 8 << 30, Info: blockdev.Info{Type: fstype, Label: label}}
 }
-
-const restart = unix.LINUX_REBOOT_CMD_RESTART

@@ -81,7 +81,7 @@ func recovery(_ context.Context, b *boot) error {
 	return b.shell()
 }
 
-const promptHelp = `The system image is not mounted, so this is not a shell. Commands:
+const promptHelp = `This is not a shell, only a few commands:
   log       the end of the kernel log
   disks     block devices and what is on them
   exit      try the failed step again
@@ -89,8 +89,8 @@ const promptHelp = `The system image is not mounted, so this is not a shell. Com
   poweroff  switch it off
 `
 
-// prompt is what there is to rescue with while the initramfs is the root. It
-// returns when the failed step shall be tried again.
+// prompt is what there is to rescue with while the initramfs is the root, or
+// where the shell cannot run. It returns when the failed step shall be tried again.
 func (b *boot) prompt(t terminal) {
 	fmt.Fprint(t, promptHelp)
 	in := bufio.NewReader(t)

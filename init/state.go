@@ -136,7 +136,7 @@ func (b *boot) formattable(devices []blockdev.Device) []blockdev.Device {
 // formatState makes a state partition on the first blank autoformat device
 // when there is none.
 func formatState(ctx context.Context, b *boot) error {
-	if b.stateDevice != nil || len(b.state.autoformat) == 0 {
+	if b.stateDevice != nil || b.state.dev == "" || len(b.state.autoformat) == 0 {
 		return nil
 	}
 	for {
@@ -231,13 +231,21 @@ func checkState(ctx context.Context, b *boot) error {
 		err = fmt.Errorf("exit status %d: %s", status, out)
 	}
 	if err != nil {
-		b.stateDevice = nil
-		return fmt.Errorf("e2fsck -p %s: %w", d.Path, err)
+		return b.withoutState(fmt.Errorf("e2fsck -p %s: %w", d.Path, err))
 	}
 	if status != 0 {
 		b.sys.Log(kmsg.Warning, fmt.Sprintf("init: e2fsck repaired %s: %s", d.Path, out))
 	}
 	return nil
+}
+
+// withoutState lets the boot go on with its state in RAM after an error. When
+// the state is required, the step is tried again with the same device.
+func (b *boot) withoutState(err error) error {
+	if !b.state.required {
+		b.stateDevice = nil
+	}
+	return err
 }
 
 // stateDiskDir is where the device is mounted when its root is not the state's.
@@ -248,8 +256,7 @@ func mountState(_ context.Context, b *boot) error {
 		return nil
 	}
 	if err := b.mountStateDevice(*b.stateDevice); err != nil {
-		b.stateDevice = nil
-		return err
+		return b.withoutState(err)
 	}
 	b.sys.Log(kmsg.Info, fmt.Sprintf("init: state is on %v", *b.stateDevice))
 	return nil

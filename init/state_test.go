@@ -37,6 +37,7 @@ func TestState(t *testing.T) {
 		{name: "late, without wait", setup: late(state), cmdline: "x",
 			want: []string{fsck + "/dev/sdb1", "mount /dev/sdb1 (ext4) on /state"}},
 		{name: "not wanted", cmdline: "rancher.state.dev=", devices: []blockdev.Device{state}, want: []string{inRAM}},
+		{name: "not wanted, and a blank disk", cmdline: autoformat + "rancher.state.dev=", devices: []blockdev.Device{blank}, want: []string{inRAM}},
 		{name: "other file system", cmdline: "rancher.state.dev=/dev/vda", devices: []blockdev.Device{disk("vda", "xfs", "x")}, want: []string{"mount /dev/vda (xfs) on /state"}},
 		{name: "fstype given", cmdline: "rancher.state.dev=/dev/vda rancher.state.fstype=bcachefs", devices: []blockdev.Device{blank2}, want: []string{"mount /dev/vda (bcachefs) on /state"}},
 		{name: "no file system", cmdline: "rancher.state.dev=/dev/vda rancher.state.fstype=auto", devices: []blockdev.Device{blank2}, want: []string{inRAM},
@@ -122,6 +123,24 @@ func TestState(t *testing.T) {
 func late(d blockdev.Device) func(*fake) {
 	return func(f *fake) {
 		f.arrivals = []arrival{{event: event{action: "add", subsystem: "block"}, device: &d}}
+	}
+}
+
+// TestRequiredStateIsTriedAgain: leaving rescue must not lead to state in RAM.
+func TestRequiredStateIsTriedAgain(t *testing.T) {
+	f := newFake("rancher.state.required")
+	f.devices = append(f.devices, disk("sda", "ext4", "RANCHER_STATE"))
+	f.exit["/sbin/e2fsck"] = 4
+	// The person repairs it in the shell, and "exit"s.
+	f.shell = func() { f.exit["/sbin/e2fsck"] = 0 }
+	f.console = "exit\n"
+	f.boot()
+	want := []string{"run /sbin/e2fsck -p /dev/sda", "run /sbin/e2fsck -p /dev/sda"}
+	if diff := cmp.Diff(want, f.matching("run")); diff != "" {
+		t.Error(diff)
+	}
+	if len(f.matching("mount /dev/sda (ext4) on /state")) != 1 {
+		t.Errorf("calls: %q", f.calls)
 	}
 }
 

@@ -62,9 +62,15 @@ func Failure(step string, cause error, remedy string) string {
 	return fmt.Sprintf("bulkhead: FAILED step=%s cause=%q remedy=%q", step, oneLine(cause.Error()), remedy)
 }
 
+// oneLine joins lines with semicolons and drops empty ones.
 func oneLine(s string) string {
-	s = strings.ReplaceAll(strings.TrimSpace(s), "\n", "; ")
-	return strings.ToValidUTF8(s, "?")
+	var lines []string
+	for line := range strings.Lines(s) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return strings.ToValidUTF8(strings.Join(lines, "; "), "?")
 }
 
 // cut shortens s to at most n bytes without splitting a character.

@@ -20,7 +20,7 @@ func TestRecord(t *testing.T) {
 	}{
 		{"info", Info, "init: ok", "<30>init: ok"},
 		{"error", Error, "init: bad", "<27>init: bad"},
-		{"lines", Info, "a\nb\n", "<30>a; b"},
+		{"lines", Info, "a\n\n b\n", "<30>a; b"},
 		{"bytes", Info, "a\xffb", "<30>a?b"},
 	}
 	for _, tt := range tests {
