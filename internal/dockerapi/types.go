@@ -24,7 +24,7 @@ type Container struct {
 	// Health is "healthy", "unhealthy", "starting" or "none".
 	Health string
 	// Status is for people: "Exited (1) 3 seconds ago".
-	Status string
+	Status  string
 	Created time.Time
 }
 
