@@ -1,0 +1,57 @@
+// Command engine is Docker in one binary: the system tier's PID 1, the stock
+// daemon and the command line, told apart by the name it is called by. They
+// share most of their code: together they are a fifth smaller than apart, on
+// the medium and in the page cache.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/moby/moby/v2/daemon/command"
+	"github.com/moby/sys/reexec"
+
+	"github.com/bulkhead-os/bulkhead/cmd/engine/dockercli"
+	"github.com/bulkhead-os/bulkhead/sysdocker/pid1"
+)
+
+func main() {
+	// The daemon runs itself under other names for work in a namespace of
+	// its own ("docker-untar", "libnetwork-setkey", …).
+	if reexec.Init() {
+		return
+	}
+	os.Exit(run(filepath.Base(os.Args[0])))
+}
+
+func run(name string) int {
+	switch name {
+	case pid1.Name:
+		return pid1.Main()
+	case "dockerd":
+		return dockerd()
+	case "system-docker":
+		return dockercli.System()
+	default:
+		return dockercli.Main()
+	}
+}
+
+// dockerd is the stock daemon.
+func dockerd() int {
+	// A pipe to a log collector that breaks must not end the daemon.
+	signal.Ignore(syscall.SIGPIPE)
+	r, err := command.NewDaemonRunner(os.Stdout, os.Stderr)
+	if err == nil {
+		err = r.Run(context.Background())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,205 @@
+package pid1
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/power"
+	"github.com/bulkhead-os/bulkhead/internal/wait"
+)
+
+// An endStep is one part of the end. It gets its limit and not more: the next
+// ones make up for what it did not get done.
+type endStep struct {
+	name  string
+	limit time.Duration
+	do    func(context.Context) error
+}
+
+// Limits of the end. Together with the services' own they bound it.
+const (
+	pingLimit    = 5 * time.Second
+	daemonLimit  = time.Minute
+	hungLimit    = 5 * time.Second // instead, for a daemon that does not answer
+	processGrace = 10 * time.Second
+	killLimit    = 5 * time.Second
+	unmountLimit = 30 * time.Second
+	syncLimit    = 30 * time.Second
+)
+
+// endSteps is the end of the machine, in order. What still runs after the
+// daemon has stopped its containers is user containers that outlive their
+// engine, and what hangs.
+func (s *system) endSteps(hung bool) []endStep {
+	services, daemon := s.orchestratorLimit(), daemonLimit
+	if hung {
+		services, daemon = hungLimit, hungLimit
+	}
+	return []endStep{
+		{"services", services, s.stopOrchestrator},
+		{"daemon", daemon, s.stopDaemon},
+		{"containerd", containerdStop + time.Second, s.stopContainerd},
+		{"processes", processGrace + killLimit, func(ctx context.Context) error { return endProcesses(ctx, processGrace) }},
+		{"log", time.Second, func(context.Context) error { return s.logFile.Close() }},
+		{"unmount", unmountLimit, unmountAll},
+		{"sync", syncLimit, func(context.Context) error { unix.Sync(); return nil }},
+	}
+}
+
+// end stops everything and ends the machine. It returns only when reboot(2)
+// fails.
+func (s *system) end(action power.Action) {
+	close(s.ending)
+	s.announce("bulkhead: " + progress(action))
+	// The user tier's engine stops its containers when it sees this file;
+	// when only the engine ends they are to live on.
+	if err := os.WriteFile(layout.ShutdownFile, []byte(string(action)+"\n"), 0o644); err != nil {
+		s.log.Error("end is not announced to services", "error", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), pingLimit)
+	err := wait.DockerAPI(layout.SystemSocket).Check(ctx)
+	cancel()
+	if err != nil {
+		s.announce(fmt.Sprintf("bulkhead: System Docker does not answer, services end by signal: %v", err))
+	}
+	for _, st := range s.endSteps(err != nil) {
+		start := time.Now()
+		if err := s.bounded(st); err != nil {
+			s.announce(fmt.Sprintf("bulkhead: %s: %v; going on", st.name, err))
+			continue
+		}
+		s.log.Info("end", "step", st.name, "took", time.Since(start).Round(time.Millisecond))
+	}
+	s.announce("bulkhead: " + result(action))
+	if err := endNow(action); err != nil {
+		s.announce(fmt.Sprintf("bulkhead: %v", err))
+	}
+}
+
+// bounded runs one step until it is done, its time is up, or someone at the
+// machine will not wait.
+func (s *system) bounded(st endStep) error {
+	ctx, cancel := context.WithTimeout(context.Background(), st.limit)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		if p := protect(func() { err = st.do(ctx) }); p != nil {
+			err = p
+		}
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("not done after %s", st.limit)
+	case <-s.signals.hurry:
+		return errors.New("cut short")
+	}
+}
+
+func progress(a power.Action) string {
+	switch a {
+	case power.Reboot:
+		return "stopping services to restart"
+	case power.Halt:
+		return "stopping services to halt"
+	}
+	return "stopping services to power off"
+}
+
+func result(a power.Action) string {
+	switch a {
+	case power.Reboot:
+		return "rebooting"
+	case power.Halt:
+		return "halted"
+	}
+	return "powered off"
+}
+
+// orchestratorLimit is the time of the services to stop: that of the program
+// which stops them, and a moment to kill it.
+func (s *system) orchestratorLimit() time.Duration {
+	if svc := s.orchestrator.Load(); svc != nil {
+		return svc.stopLimit + time.Second
+	}
+	return time.Second
+}
+
+func (s *system) stopOrchestrator(context.Context) error {
+	s.orchestrator.Load().stopped()
+	return nil
+}
+
+func (s *system) stopDaemon(ctx context.Context) error {
+	if s.daemon == nil {
+		return nil
+	}
+	return s.daemon.stop(ctx, layout.SystemSocket)
+}
+
+func (s *system) stopContainerd(context.Context) error {
+	s.containerd.stopped()
+	return nil
+}
+
+// endProcesses ends every process but this one: SIGTERM, and SIGKILL after
+// grace. It also reaps them all, so nobody may be waiting for a child any more.
+func endProcesses(ctx context.Context, grace time.Duration) error {
+	signalAll(unix.SIGTERM)
+	gentle, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
+	if waitAlone(gentle) == nil {
+		return nil
+	}
+	signalAll(unix.SIGKILL)
+	return waitAlone(ctx)
+}
+
+// signalAll sends sig to all processes but this one. That there is none is no
+// error.
+func signalAll(sig unix.Signal) { _ = unix.Kill(-1, sig) }
+
+// waitAlone waits until this is the only process that is not the kernel's.
+func waitAlone(ctx context.Context) error {
+	for {
+		reapAll()
+		others := 0
+		err := eachProcess("/proc", func(p process) {
+			if p.pid != os.Getpid() && !p.kernel && p.state != 'Z' {
+				others++
+			}
+		})
+		if err != nil {
+			return err
+		}
+		if others == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d processes do not end", others)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+func reapAll() {
+	for {
+		pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if pid <= 0 {
+			return
+		}
+	}
+}

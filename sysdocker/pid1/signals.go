@@ -1,0 +1,92 @@
+package pid1
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/bulkhead-os/bulkhead/internal/power"
+)
+
+// signals turns what is sent to PID 1 into orders.
+type signals struct {
+	// requests has the first order to end the machine.
+	requests chan power.Action
+	// hurry is closed when someone insists: an end under way stops waiting.
+	hurry chan struct{}
+
+	orders chan os.Signal
+}
+
+// endSignals order an end of the machine; see power.ForSignal.
+var endSignals = []os.Signal{
+	syscall.SIGTERM, syscall.SIGINT,
+	power.SigHalt, power.SigPowerOff, power.SigReboot,
+}
+
+// harmless signals end a Go program that does not ask for them, by its
+// runtime's own doing: the kernel's immunity of PID 1 is no help. The daemon
+// asks for some of them later (SIGHUP reloads its configuration). They are
+// caught, not ignored, because children would inherit that.
+var harmless = []os.Signal{
+	syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE, syscall.SIGABRT, syscall.SIGTRAP,
+	syscall.SIGILL, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGSEGV, syscall.SIGSYS,
+	syscall.SIGSTKFLT, syscall.SIGALRM, syscall.SIGUSR1, syscall.SIGUSR2,
+}
+
+// Someone who asks for an end this often within this time does not want to
+// wait any longer: systemd's rule for Ctrl-Alt-Del.
+const (
+	insistTimes = 7
+	insistTime  = 2 * time.Second
+)
+
+func catchSignals() *signals {
+	s := &signals{
+		requests: make(chan power.Action, 1),
+		hurry:    make(chan struct{}),
+		orders:   make(chan os.Signal, 16),
+	}
+	signal.Notify(make(chan os.Signal, 1), harmless...)
+	signal.Notify(s.orders, endSignals...)
+	return s
+}
+
+// listen serves the signals that catchSignals queues.
+func (s *signals) listen() {
+	var recent []time.Time
+	hurried := false
+	for sig := range s.orders {
+		s.takeFromDaemon()
+		action, ok := power.ForSignal(sig.(syscall.Signal))
+		if !ok {
+			continue
+		}
+		select {
+		case s.requests <- action:
+		default: // the first order stands
+		}
+		now := time.Now()
+		recent = append(recent, now)
+		if len(recent) > insistTimes {
+			recent = recent[1:]
+		}
+		if !hurried && len(recent) == insistTimes && now.Sub(recent[0]) < insistTime {
+			hurried = true
+			close(s.hurry)
+		}
+	}
+}
+
+// takeFromDaemon undoes the daemon's own handling of SIGTERM and SIGINT: it
+// would stop before the services are stopped in order, and exit, which is a
+// kernel panic, at the fourth signal. To be called once its handler is in
+// place, which is when the API answers, and at each signal before that.
+//
+// Ignore and not Reset, because Go's default action for SIGTERM would be to
+// exit; a signal in the moment between the two calls is lost instead.
+func (s *signals) takeFromDaemon() {
+	signal.Ignore(syscall.SIGTERM, syscall.SIGINT)
+	signal.Notify(s.orders, endSignals...)
+}
