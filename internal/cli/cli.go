@@ -1,0 +1,169 @@
+// Package cli is the ros command: what people type to see and steer the
+// machine. A command reads flags, calls the package that knows, and prints; it
+// holds no logic of the OS.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
+	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/version"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// Main runs the ros command of the process.
+func Main(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	return machine().run(ctx, args, os.Stdout, os.Stderr)
+}
+
+// places are where the commands look, so that tests can look elsewhere.
+type places struct {
+	bootReport                string
+	systemSocket, userSocket  string
+	mountinfo, meminfo        string
+	connect                   func(socket string) (engine, error)
+}
+
+// engine is the part of a Docker daemon that the commands use.
+type engine interface {
+	Info(ctx context.Context) (dockerapi.Info, error)
+	Containers(ctx context.Context, label string) ([]dockerapi.Container, error)
+	Close() error
+}
+
+// machine returns the places of the running system.
+func machine() places {
+	return places{
+		bootReport:   layout.BootReport,
+		systemSocket: layout.SystemSocket,
+		userSocket:   layout.UserSocket,
+		mountinfo:    "/proc/self/mountinfo",
+		meminfo:      "/proc/meminfo",
+		connect:      func(socket string) (engine, error) { return dockerapi.New(socket) },
+	}
+}
+
+// usageError is a mistake in the command line.
+type usageError struct{ error }
+
+func (p places) run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	err := p.app(stdout, stderr).RunContext(ctx, args)
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errSilent):
+		return exitFailed
+	case errors.As(err, &usage):
+		fmt.Fprintf(stderr, "ros: %v\nTry: ros --help\n", err)
+		return exitUsage
+	default:
+		fmt.Fprintf(stderr, "ros: %v\n", err)
+		return exitFailed
+	}
+}
+
+// errSilent is a failure about which everything has been said.
+var errSilent = errors.New("failed")
+
+func (p places) app(stdout, stderr io.Writer) *cli.App {
+	app := &cli.App{
+		Name:                 "ros",
+		HelpName:             "ros",
+		Usage:                "see and steer this machine",
+		UsageText:            "ros COMMAND [OPTIONS]",
+		Description:          "Examples:\n   ros status\n   ros service list\n   ros boot-chart > boot.svg",
+		Version:              version.Version,
+		Writer:               stdout,
+		ErrWriter:            stderr,
+		HideHelpCommand:      true,
+		EnableBashCompletion: true,
+		Action:               group(cli.ShowAppHelp),
+		OnUsageError:         onUsageError,
+		// Exit codes are run's.
+		ExitErrHandler: func(*cli.Context, error) {},
+		Commands: []*cli.Command{
+			p.statusCommand(),
+			p.serviceCommand(),
+			osCommand(),
+			p.bootChartCommand(),
+			completionCommand(),
+		},
+	}
+	app.BashComplete = complete(app.Commands, nil)
+	strict(app.Commands)
+	return app
+}
+
+// strict gives every command what makes it refuse what it does not know and
+// offer what it knows.
+func strict(commands []*cli.Command) {
+	for _, c := range commands {
+		c.OnUsageError = onUsageError
+		c.HideHelpCommand = true
+		c.BashComplete = complete(c.Subcommands, c.Flags)
+		if len(c.Subcommands) > 0 {
+			c.Action = group(cli.ShowSubcommandHelp)
+			strict(c.Subcommands)
+		} else {
+			c.Before = noArguments
+		}
+	}
+}
+
+func onUsageError(_ *cli.Context, err error, _ bool) error { return usageError{err} }
+
+// group returns the action of a command that only has subcommands; help shows
+// its help.
+func group(help func(*cli.Context) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		word := c.Args().First()
+		if word == "" {
+			return help(c)
+		}
+		var known []string
+		for _, sub := range c.Command.Subcommands {
+			known = append(known, sub.Name)
+		}
+		return usageError{fmt.Errorf("no command %q; there are %s", word, strings.Join(known, ", "))}
+	}
+}
+
+func noArguments(c *cli.Context) error {
+	if c.Args().Present() {
+		return usageError{fmt.Errorf("%s takes no argument %q", c.Command.HelpName, c.Args().First())}
+	}
+	return nil
+}
+
+func osCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "os",
+		Usage: "the operating system itself",
+		Subcommands: []*cli.Command{{
+			Name:  "version",
+			Usage: "print the version that is running",
+			Action: func(c *cli.Context) error {
+				fmt.Fprintln(c.App.Writer, version.Version)
+				return nil
+			},
+		}},
+	}
+}

@@ -1,0 +1,160 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bulkhead-os/bulkhead/internal/bootlog"
+	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
+)
+
+// fakeEngine answers with what it is made of.
+type fakeEngine struct {
+	info       dockerapi.Info
+	containers []dockerapi.Container
+	err        error
+}
+
+func (e fakeEngine) Info(context.Context) (dockerapi.Info, error) { return e.info, e.err }
+
+func (e fakeEngine) Containers(context.Context, string) ([]dockerapi.Container, error) {
+	return e.containers, e.err
+}
+
+func (fakeEngine) Close() error { return nil }
+
+// testPlaces is a machine in good health.
+func testPlaces(t *testing.T) (places, map[string]*fakeEngine) {
+	t.Helper()
+	dir := t.TempDir()
+	write := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	report, err := json.Marshal(bootlog.Report{
+		Version: "1.0", Kernel: "6.12.1", SystemDocker: 3.5, UserDocker: 9.25, Ready: 9.75,
+		Steps: []bootlog.Step{{Name: "init/mount-root", Start: 1, End: 2}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	engines := map[string]*fakeEngine{
+		"system": {
+			info: dockerapi.Info{Version: "29.0", Running: 2, Containers: 2, Images: 8},
+			containers: []dockerapi.Container{
+				{Name: "docker", State: dockerapi.Running, Health: dockerapi.Healthy, Status: "Up 3 minutes (healthy)"},
+				{Name: "udev", State: dockerapi.Running, Health: "none", Status: "Up 3 minutes"},
+			},
+		},
+		"user": {info: dockerapi.Info{Version: "29.0", Running: 1, Containers: 4, Images: 3}},
+	}
+	return places{
+		bootReport:   write("boot.json", string(report)),
+		systemSocket: "system", userSocket: "user",
+		mountinfo: write("mountinfo", ""+
+			"20 1 0:5 / / ro - erofs /bulkhead/medium/root.erofs ro\n"+
+			"21 20 254:1 /var/lib /var/lib rw,relatime - ext4 /dev/vda1 rw\n"+
+			"22 20 0:6 / /var/lib/docker rw - tmpfs none rw\n"),
+		meminfo: write("meminfo", "MemTotal:  2097152 kB\nMemFree:   11 kB\nMemAvailable:  1048576 kB\n"),
+		connect: func(socket string) (engine, error) { return engines[socket], nil },
+	}, engines
+}
+
+// ros runs the command in process.
+func ros(p places, args ...string) (code int, stdout, stderr string) {
+	var out, errs bytes.Buffer
+	code = p.run(context.Background(), append([]string{"ros"}, args...), &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func TestCommands(t *testing.T) {
+	p, _ := testPlaces(t)
+	tests := []struct {
+		args           string
+		code           int
+		stdout, stderr string // parts of it
+	}{
+		{"", exitOK, "COMMANDS:", ""},
+		{"--help", exitOK, "ros boot-chart > boot.svg", ""},
+		{"-v", exitOK, "ros version development\n", ""},
+		{"os version", exitOK, "development\n", ""},
+		{"os", exitOK, "version", ""},
+		{"boot-chart", exitOK, "<svg", ""},
+		{"boot-chart --json", exitOK, `"name": "init/mount-root"`, ""},
+		{"service list", exitOK, "docker   running   healthy   Up 3 minutes (healthy)\n", ""},
+		{"service ps", exitOK, "udev     running   -         Up 3 minutes\n", ""},
+		{"status --json", exitOK, `"total": 2147483648`, ""},
+		{"completion", exitOK, "complete -F _ros ros\n", ""},
+		{"--generate-bash-completion", exitOK, "status\nservice\nos\n", ""},
+		{"service --generate-bash-completion", exitOK, "list\n", ""},
+		{"status --generate-bash-completion", exitOK, "--json\n", ""},
+		{"sevice", exitUsage, "", `ros: no command "sevice"; there are status, service, os`},
+		{"service lst", exitUsage, "", `no command "lst"; there are list`},
+		{"service list ntp", exitUsage, "", `takes no argument "ntp"`},
+		{"status --yaml", exitUsage, "", "Try: ros --help"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.args, func(t *testing.T) {
+			code, stdout, stderr := ros(p, strings.Fields(tt.args)...)
+			if code != tt.code || !strings.Contains(stdout, tt.stdout) || !strings.Contains(stderr, tt.stderr) {
+				t.Errorf("ros %s: exit code %d\nstdout: %s\nstderr: %s\nwant %d, %q, %q", tt.args, code, stdout, stderr, tt.code, tt.stdout, tt.stderr)
+			}
+			if tt.stderr == "" && stderr != "" {
+				t.Errorf("ros %s complains: %s", tt.args, stderr)
+			}
+		})
+	}
+}
+
+func TestStatus(t *testing.T) {
+	p, _ := testPlaces(t)
+	code, got, _ := ros(p, "status")
+	want := `Bulkhead       development
+Kernel         6.12.1
+Ready after    9.8 s (system Docker 3.5 s, user Docker 9.2 s)
+System Docker  29.0, 2 of 2 containers running, 8 images
+User Docker    29.0, 1 of 4 containers running, 3 images
+State          /dev/vda1 (ext4)
+Memory         1024 MiB in use of 2048 MiB
+
+NAME     STATE     HEALTH    STATUS
+docker   running   healthy   Up 3 minutes (healthy)
+udev     running   -         Up 3 minutes
+`
+	if diff := cmp.Diff(want, got); diff != "" || code != exitOK {
+		t.Errorf("exit code %d\n%s", code, diff)
+	}
+}
+
+func TestStatusTellsWhatIsWrong(t *testing.T) {
+	p, engines := testPlaces(t)
+	p.bootReport += ".none"
+	engines["system"].containers[1].State = dockerapi.Exited
+	engines["user"].err = fmt.Errorf("dial unix /run/docker.sock: %w", fs.ErrPermission)
+	code, got, _ := ros(p, "status")
+	for _, want := range []string{
+		"no boot report yet",
+		"service udev is exited, health none: see system-docker logs udev",
+		"user Docker: dial unix /run/docker.sock: permission denied",
+		"put sudo in front",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("status does not say %q:\n%s", want, got)
+		}
+	}
+	if code != exitFailed {
+		t.Errorf("exit code %d; want %d", code, exitFailed)
+	}
+}

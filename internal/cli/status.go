@@ -1,0 +1,209 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/bulkhead-os/bulkhead/internal/bootlog"
+	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
+	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/version"
+)
+
+// status is the machine on one screen. What could not be found out is left
+// empty, and Problems says why.
+type status struct {
+	Version  string          `json:"version"`
+	Boot     *bootlog.Report `json:"boot,omitempty"`
+	System   *dockerapi.Info `json:"system_docker,omitempty"`
+	User     *dockerapi.Info `json:"user_docker,omitempty"`
+	Services []service       `json:"services"`
+	State    stateMedium     `json:"state"`
+	Memory   memory          `json:"memory"`
+	Problems []string        `json:"problems"`
+}
+
+// stateMedium is where the state lives.
+type stateMedium struct {
+	Device     string `json:"device"`
+	FileSystem string `json:"file_system"`
+}
+
+// memory is in bytes.
+type memory struct {
+	Total     int64 `json:"total"`
+	Available int64 `json:"available"`
+}
+
+func (p places) statusCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "status",
+		Usage: "show the machine on one screen",
+		Description: "Ends with exit code 1 when something is wrong.\n\n" +
+			"Examples:\n   sudo ros status\n   sudo ros status --json | jq .services",
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON"}},
+		Action: func(c *cli.Context) error {
+			s := p.status(c.Context)
+			err := s.write(c.App.Writer)
+			if c.Bool("json") {
+				err = writeJSON(c.App.Writer, s)
+			}
+			if err == nil && len(s.Problems) > 0 {
+				return errSilent
+			}
+			return err
+		},
+	}
+}
+
+func (p places) status(ctx context.Context) status {
+	s := status{Version: version.Version, Problems: []string{}}
+	problem := func(format string, args ...any) { s.Problems = append(s.Problems, fmt.Sprintf(format, args...)) }
+
+	if report, err := p.readReport(); err != nil {
+		problem("%v", err)
+	} else {
+		s.Boot = &report
+	}
+	var err error
+	if s.System, err = p.info(ctx, p.systemSocket); err != nil {
+		problem("system Docker: %v", err)
+	} else if s.Services, err = p.services(ctx); err != nil {
+		problem("services: %v", err)
+	}
+	if s.User, err = p.info(ctx, p.userSocket); err != nil {
+		problem("user Docker: %v", err)
+	}
+	for _, sv := range s.Services {
+		if !sv.well() {
+			problem("service %s is %s, health %s: see system-docker logs %s", sv.Name, sv.State, sv.Health, sv.Name)
+		}
+	}
+	if s.State, err = readFile(p.mountinfo, parseState); err != nil {
+		problem("state: %v", err)
+	}
+	if s.Memory, err = readFile(p.meminfo, parseMemory); err != nil {
+		problem("memory: %v", err)
+	}
+	return s
+}
+
+func (p places) info(ctx context.Context, socket string) (*dockerapi.Info, error) {
+	ctx, cancel := context.WithTimeout(ctx, askLimit)
+	defer cancel()
+	daemon, err := p.connect(socket)
+	if err != nil {
+		return nil, err
+	}
+	defer daemon.Close()
+	info, err := daemon.Info(ctx)
+	if err != nil {
+		return nil, explain(err)
+	}
+	return &info, nil
+}
+
+func (s status) write(w io.Writer) error {
+	out := bufio.NewWriter(w)
+	line := func(key, format string, args ...any) {
+		fmt.Fprintf(out, "%-14s %s\n", key, fmt.Sprintf(format, args...))
+	}
+	line("Bulkhead", "%s", s.Version)
+	if b := s.Boot; b != nil {
+		line("Kernel", "%s", b.Kernel)
+		line("Ready after", "%.1f s (system Docker %.1f s, user Docker %.1f s)", b.Ready, b.SystemDocker, b.UserDocker)
+	}
+	for _, d := range []struct {
+		name string
+		info *dockerapi.Info
+	}{{"System Docker", s.System}, {"User Docker", s.User}} {
+		if i := d.info; i != nil {
+			line(d.name, "%s, %d of %d containers running, %d images", i.Version, i.Running, i.Containers, i.Images)
+		}
+	}
+	switch {
+	case s.State.FileSystem == "tmpfs":
+		line("State", "RAM: nothing outlives a reboot")
+	case s.State.Device != "":
+		line("State", "%s (%s)", s.State.Device, s.State.FileSystem)
+	}
+	const mib = 1 << 20
+	line("Memory", "%d MiB in use of %d MiB", (s.Memory.Total-s.Memory.Available)/mib, s.Memory.Total/mib)
+	if len(s.Services) > 0 {
+		fmt.Fprintln(out)
+		if err := writeServices(out, s.Services); err != nil {
+			return err
+		}
+	}
+	if len(s.Problems) > 0 {
+		fmt.Fprintln(out, "\nProblems")
+		for _, p := range s.Problems {
+			fmt.Fprintf(out, "  %s\n", strings.ReplaceAll(p, "\n", "\n  "))
+		}
+	}
+	return out.Flush()
+}
+
+func readFile[T any](path string, parse func(io.Reader) (T, error)) (T, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return *new(T), err
+	}
+	defer f.Close()
+	return parse(f)
+}
+
+// parseState finds the file system that holds the configuration in a
+// mountinfo file; see proc_pid_mountinfo(5).
+func parseState(r io.Reader) (stateMedium, error) {
+	var s stateMedium
+	best := ""
+	in := bufio.NewScanner(r)
+	for in.Scan() {
+		mount, fsys, found := strings.Cut(in.Text(), " - ")
+		left, right := strings.Fields(mount), strings.Fields(fsys)
+		if !found || len(left) < 5 || len(right) < 2 {
+			return s, fmt.Errorf("mountinfo: unexpected line %q", in.Text())
+		}
+		dir := left[4]
+		// A later mount on the same directory hides the earlier.
+		if strings.HasPrefix(layout.ConfDir+"/", strings.TrimSuffix(dir, "/")+"/") && len(dir) >= len(best) {
+			best = dir
+			s = stateMedium{Device: right[1], FileSystem: right[0]}
+		}
+	}
+	return s, in.Err()
+}
+
+// parseMemory reads /proc/meminfo.
+func parseMemory(r io.Reader) (memory, error) {
+	var m memory
+	into := map[string]*int64{"MemTotal:": &m.Total, "MemAvailable:": &m.Available}
+	in := bufio.NewScanner(r)
+	for in.Scan() {
+		fields := strings.Fields(in.Text())
+		if len(fields) < 2 || into[fields[0]] == nil {
+			continue
+		}
+		kib, err := strconv.ParseInt(fields[1], 10, 64)
+		if err != nil {
+			return m, fmt.Errorf("meminfo: %w", err)
+		}
+		*into[fields[0]] = kib << 10
+	}
+	return m, in.Err()
+}
+
+func writeJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
