@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"strings"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
@@ -35,10 +37,10 @@ func Main(args []string) int {
 
 // places are where the commands look, so that tests can look elsewhere.
 type places struct {
-	bootReport                string
-	systemSocket, userSocket  string
-	mountinfo, meminfo        string
-	connect                   func(socket string) (engine, error)
+	bootReport               string
+	systemSocket, userSocket string
+	mountinfo, meminfo       string
+	connect                  func(socket string) (engine, error)
 }
 
 // engine is the part of a Docker daemon that the commands use.
@@ -56,8 +58,20 @@ func machine() places {
 		userSocket:   layout.UserSocket,
 		mountinfo:    "/proc/self/mountinfo",
 		meminfo:      "/proc/meminfo",
-		connect:      func(socket string) (engine, error) { return dockerapi.New(socket) },
+		connect:      connect,
 	}
+}
+
+// connect returns a client. It looks at the socket first, since the client's
+// own error about it says neither what is wrong nor what to do.
+func connect(socket string) (engine, error) {
+	switch err := unix.Access(socket, unix.W_OK); {
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%s: %w; put sudo in front of the command", socket, err)
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w; its daemon does not run", socket, err)
+	}
+	return dockerapi.New(socket)
 }
 
 // usageError is a mistake in the command line.

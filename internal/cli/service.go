@@ -2,10 +2,8 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"text/tabwriter"
 	"time"
 
@@ -62,21 +60,13 @@ func (p places) services(ctx context.Context) ([]service, error) {
 	defer daemon.Close()
 	containers, err := daemon.Containers(ctx, plan.LabelService)
 	if err != nil {
-		return nil, explain(err)
+		return nil, err
 	}
 	services := make([]service, len(containers))
 	for i, c := range containers {
 		services[i] = service{Name: c.Name, State: string(c.State), Health: c.Health, Status: c.Status}
 	}
 	return services, nil
-}
-
-// explain adds to an error of the Docker API what the user can do.
-func explain(err error) error {
-	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("%w\nOnly root talks to system Docker: put sudo in front", err)
-	}
-	return err
 }
 
 func writeServices(w io.Writer, services []service) error {

@@ -106,7 +106,7 @@ func (p places) info(ctx context.Context, socket string) (*dockerapi.Info, error
 	defer daemon.Close()
 	info, err := daemon.Info(ctx)
 	if err != nil {
-		return nil, explain(err)
+		return nil, err
 	}
 	return &info, nil
 }
