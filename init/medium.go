@@ -88,6 +88,14 @@ func (b *boot) awaitDevices(deadline time.Time) error {
 	}
 }
 
+// announceWait says on the consoles what the boot waits for when that takes
+// longer than a person likes to look at a silent screen. The function that it
+// returns ends the wait.
+func (b *boot) announceWait(msg string) (stop func()) {
+	t := time.AfterFunc(5*time.Second, func() { b.sys.Announce("bulkhead: " + msg) })
+	return func() { t.Stop() }
+}
+
 // A source is where the system image may be: on devices with this label or
 // partition name, in this file.
 type source struct{ label, file string }
@@ -126,6 +134,7 @@ func findImage(_ context.Context, b *boot) error {
 		return err
 	}
 	deadline := time.Now().Add(mediumLimit)
+	defer b.announceWait(fmt.Sprintf("waiting up to %v for a medium with label %s", mediumLimit, src.label))()
 	for {
 		devices, err := b.sys.Devices()
 		if err != nil {
@@ -139,8 +148,12 @@ func findImage(_ context.Context, b *boot) error {
 			}
 			reasons = append(reasons, fmt.Errorf("%v: %w", d, err))
 		}
-		if err := b.awaitDevices(deadline); err != nil {
-			return fmt.Errorf("wait for a medium with label %s: %w", src.label, errors.Join(append(reasons, err, seen(devices))...))
+		err = b.awaitDevices(deadline)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return fmt.Errorf("no medium with label %s after %v: %w", src.label, mediumLimit, errors.Join(append(reasons, seen(devices))...))
+		}
+		if err != nil {
+			return err
 		}
 	}
 }

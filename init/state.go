@@ -77,6 +77,7 @@ func findState(_ context.Context, b *boot) error {
 	}
 	limit := b.state.limit()
 	deadline := time.Now().Add(limit)
+	defer b.announceWait(fmt.Sprintf("waiting up to %v for the state device %s", limit, b.state.dev))()
 	for {
 		devices, err := b.sys.Devices()
 		if err != nil {
@@ -220,10 +221,7 @@ func checkState(ctx context.Context, b *boot) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, fsckLimit)
 	defer cancel()
-	patience := time.AfterFunc(5*time.Second, func() {
-		b.sys.Announce(fmt.Sprintf("bulkhead: checking the file system on %s, this can take minutes", d.Path))
-	})
-	defer patience.Stop()
+	defer b.announceWait(fmt.Sprintf("checking the file system on %s, this can take minutes", d.Path))()
 	status, out, err := b.sys.Run(ctx, "/sbin/e2fsck", "-p", d.Path)
 	// e2fsck(8): 1 is errors corrected, 2 is "reboot", meant for a mounted
 	// file system; 4 and above are errors left.

@@ -142,7 +142,7 @@ func TestRescuePrompt(t *testing.T) {
 	f.boot()
 	out := strings.Join(f.consoles, "")
 	for _, want := range []string{
-		`FAILED step=image cause="wait for a medium with label BULKHEAD: i/o timeout; found only /dev/sda (ext4 \"mine\", 8192 MiB)"`,
+		`FAILED step=image cause="no medium with label BULKHEAD after 1m0s: found only /dev/sda (ext4 \"mine\", 8192 MiB)"`,
 		promptHelp, "log of the kernel", "/dev/sda (ext4 \"mine\", 8192 MiB)",
 	} {
 		if !strings.Contains(out, want) {
