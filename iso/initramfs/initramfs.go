@@ -18,7 +18,7 @@ import (
 )
 
 // level is zstd's: the kernel unpacks all levels at the same speed.
-const level = "-19"
+const level = "-15"
 
 // Write writes the initramfs that the medium carries.
 func Write(ctx context.Context, file, initBinary string, k *kernel.Kernel, ts *tools.Tools) error {

@@ -27,6 +27,8 @@ var (
 	modulesList string
 	//go:embed initramfs.list
 	initramfsList string
+	//go:embed hot.list
+	hotList string
 )
 
 // A Kernel is the prepared kernel. All paths are on the build machine.
@@ -43,7 +45,7 @@ type Kernel struct {
 // Prepare makes the kernel from the linux-image package, or finds it in dir
 // from an earlier build. Recipe changes with the code that prepares it.
 func Prepare(ctx context.Context, dir, recipe string, archive *debian.Archive, pkg debian.Package, ts *tools.Tools) (*Kernel, error) {
-	sum := sha256.Sum256([]byte(recipe + pkg.SHA256 + modulesList + initramfsList))
+	sum := sha256.Sum256([]byte(recipe + pkg.SHA256 + modulesList + initramfsList + hotList))
 	dir = filepath.Join(dir, hex.EncodeToString(sum[:16]))
 	k, err := open(dir, pkg)
 	if err == nil {
@@ -114,23 +116,26 @@ func unpack(ctx context.Context, deb, dir, version string, ts *tools.Tools) erro
 	if err != nil {
 		return err
 	}
-	for _, set := range []struct{ folder, list string }{{"modules", modulesList}, {"init-modules", initramfsList}} {
-		kept, err := all.closure(all.match(parseRules(set.list)))
-		if err != nil {
-			return err
-		}
+	kept, err := all.closure(all.match(parseRules(modulesList)))
+	if err != nil {
+		return err
+	}
+	early, err := all.closure(all.match(parseRules(initramfsList)))
+	if err != nil {
+		return err
+	}
+	hot, err := all.closure(all.match(parseRules(hotList)))
+	if err != nil {
+		return err
+	}
+	hot = append(hot, early...)
+	for _, set := range []struct {
+		folder string
+		names  []string
+	}{{"modules", union(kept, hot)}, {"init-modules", early}} {
 		root := filepath.Join(dir, set.folder, version)
-		for _, name := range kept {
-			m := all[name]
-			// The kernel would have to unpack .xz on every load; EROFS and
-			// the initramfs compress better over whole files anyway.
-			file := filepath.Join(root, strings.TrimSuffix(m.path, ".xz"))
-			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-				return err
-			}
-			if err := os.WriteFile(file, m.elf, 0o644); err != nil {
-				return err
-			}
+		if err := all.write(root, set.names, hot); err != nil {
+			return err
 		}
 		if err := index(ctx, root, version, lists, ts); err != nil {
 			return err

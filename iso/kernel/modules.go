@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -153,4 +155,29 @@ func dependencies(image []byte) ([]string, error) {
 		deps[i] = moduleName(deps[i])
 	}
 	return deps, nil
+}
+
+// write writes the named modules below root. Those that are hot are unpacked,
+// the others stay as they came.
+func (ms modules) write(root string, names, hot []string) error {
+	for _, name := range names {
+		m := ms[name]
+		file, content := filepath.Join(root, m.path), m.raw
+		if slices.Contains(hot, name) {
+			file, content = strings.TrimSuffix(file, ".xz"), m.elf
+		}
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(file, content, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func union(a, b []string) []string {
+	all := append(slices.Clone(a), b...)
+	slices.Sort(all)
+	return slices.Compact(all)
 }

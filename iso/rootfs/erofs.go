@@ -15,7 +15,7 @@ import (
 const uuid = "b01d4ead-0000-4000-8000-000000000001"
 
 // compressors are mkfs.erofs's; hints chooses between them by number.
-const compressors = "zstd,level=15:lz4hc,level=12"
+const compressors = "zstd,level=3:lz4hc,level=9"
 
 // hints say which files get which compressor and cluster size.
 //
@@ -39,7 +39,7 @@ func mkfs(ctx context.Context, ts *tools.Tools, file, archive string) error {
 // mkfsArgs are the settings that decide on the image's bytes.
 func mkfsArgs() []string {
 	return []string{
-		"--quiet", "--tar=f", "-z" + compressors, "-C131072", "-x-1", "-U" + uuid,
+		"--quiet", "--tar=f", "-z" + compressors, "-C65536", "-x-1", "-U" + uuid,
 		"-T" + strconv.FormatInt(tree.Epoch.Unix(), 10), "--all-time",
 		// The number of threads decides how large files are cut into pieces.
 		"--workers=2",
