@@ -38,6 +38,9 @@ oom_score = -900
 disabled_plugins = [
 %s]
 
+[debug]
+level = "warn"
+
 [plugins."io.containerd.server.v1.grpc"]
 address = %q
 

@@ -222,10 +222,9 @@ func goingDown(file string, limit time.Duration) bool {
 	}
 }
 
-// complain tells the consoles of a failure, once.
+// complain tells log and consoles of a failure, once.
 func (e *engine) complain(err error, lastWords string) {
 	f := diagnose(err, lastWords)
-	e.log.Error("user Docker does not start", "step", f.step, "err", f.cause)
 	line := kmsg.Failure(f.step, f.cause, f.remedy)
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -233,6 +232,7 @@ func (e *engine) complain(err error, lastWords string) {
 		return
 	}
 	e.complained = line
+	e.log.Error("user Docker does not start", "step", f.step, "err", f.cause, "remedy", f.remedy)
 	if err := kmsg.Announce(line); err != nil {
 		e.log.Warn("consoles", "err", err)
 	}
