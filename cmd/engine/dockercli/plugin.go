@@ -84,8 +84,8 @@ var builds = []struct{ from, to []string }{
 	{[]string{"image", "build"}, []string{"build"}},
 }
 
-const noBuildx = `Install the buildx component to build images with BuildKit:
-https://docs.docker.com/go/buildx/`
+const noBuildx = `            Install the buildx component to build images with BuildKit:
+            https://docs.docker.com/go/buildx/`
 
 // useBuilder sends build commands to the builder plugin, buildx unless the
 // user's configuration names another. Without one, the daemon's classic

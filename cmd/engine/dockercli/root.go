@@ -112,8 +112,21 @@ func helpForPlugins(root, help *cobra.Command, dockerCli *command.DockerCli) {
 			return
 		}
 		hideUnsupported(cmd, dockerCli)
+		hideBake(cmd)
 		show(cmd, args)
 	})
+}
+
+// hideBake takes "bake" out of the help where the plugin that does it is missing.
+func hideBake(cmd *cobra.Command) {
+	if found, _, err := cmd.Find([]string{"buildx"}); err == nil && found != cmd {
+		return
+	}
+	for _, sub := range cmd.Commands() {
+		if sub.Name() == "bake" {
+			sub.Hidden = true
+		}
+	}
 }
 
 func pluginHelp(root *cobra.Command, dockerCli *command.DockerCli, args []string) error {
