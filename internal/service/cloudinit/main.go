@@ -124,19 +124,21 @@ func announce(log *slog.Logger, line string) {
 	}
 }
 
-// check is the health check. Mistakes in the configuration do not make the
-// service unhealthy, which would have it made anew again and again; the
-// output, kept by `system-docker inspect`, has them.
+// check is the health check: the configuration has been read and has no
+// mistakes. `system-docker inspect` keeps what it prints.
 func check() int {
 	if _, err := os.Stat(layout.CloudInitDone); err != nil {
 		fmt.Println("the configuration has not been read")
 		return 1
 	}
 	text, err := os.ReadFile(layout.ConfigProblems)
-	if err != nil {
-		fmt.Println("the configuration has no mistakes")
+	if errors.Is(err, fs.ErrNotExist) {
 		return 0
 	}
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
 	fmt.Printf("mistakes in the configuration:\n%s", text)
-	return 0
+	return 1
 }
