@@ -148,8 +148,8 @@ func (s *system) validate(ctx context.Context, args []string) error {
 
 // A daemon is the stock daemon as it runs in this process.
 type daemon struct {
-	done chan struct{} // closed when it has returned
-	err  error         // why it returned; valid once done
+	ready chan struct{} // closed once the API has answered
+	done  chan struct{} // closed when it has returned
 }
 
 // startDaemon begins to run the daemon. It should return only at the end.
@@ -164,11 +164,11 @@ func (s *system) startDaemon(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.daemon = &daemon{done: make(chan struct{})}
+	s.daemon = &daemon{ready: make(chan struct{}), done: make(chan struct{})}
+	giveToDaemon()
 	s.guard("daemon", func() {
+		defer close(s.daemon.done)
 		err := run(ctx)
-		s.daemon.err = err
-		close(s.daemon.done)
 		if err == nil {
 			err = errors.New("the daemon ended without being asked to")
 		}
@@ -218,63 +218,26 @@ func (s *system) watchDaemon(ctx context.Context) {
 	if err := os.Chmod(layout.SystemSocket, 0o600); err != nil {
 		s.log.Error("socket is not private", "error", err)
 	}
+	close(s.daemon.ready)
 }
 
 // stop makes the daemon shut down in its orderly way and waits for its return.
-// The daemon has no call for that, only SIGTERM, which would reach it together
-// with orders that are not meant for it. But it also shuts down when its
-// listening socket fails.
-func (d *daemon) stop(ctx context.Context, socket string) error {
-	for {
-		found, err := shutListeners(socket)
-		if err != nil {
+func (d *daemon) stop(ctx context.Context) error {
+	// One that is still starting would not see the signal, and it would exit
+	// the process at the fourth: so one signal, at the right time.
+	select {
+	case <-d.ready:
+		if err := unix.Kill(os.Getpid(), stopDaemon); err != nil {
 			return err
 		}
-		// Without one, the daemon has only begun to start.
-		pause := 100 * time.Millisecond
-		if found {
-			pause = time.Second
-		}
-		select {
-		case <-d.done:
-			return nil
-		case <-ctx.Done():
-			return fmt.Errorf("daemon still runs: %w", ctx.Err())
-		case <-time.After(pause):
-		}
+	case <-d.done:
+	case <-ctx.Done():
+		return fmt.Errorf("daemon still starts: %w", ctx.Err())
 	}
-}
-
-// shutListeners makes every listener of this process on the unix socket path
-// fail, and says whether there was one.
-func shutListeners(path string) (bool, error) {
-	const fds = "/proc/self/fd"
-	entries, err := os.ReadDir(fds)
-	if err != nil {
-		return false, err
+	select {
+	case <-d.done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("daemon still runs: %w", ctx.Err())
 	}
-	found := false
-	for _, e := range entries {
-		var fd int
-		if _, err := fmt.Sscan(e.Name(), &fd); err != nil {
-			continue
-		}
-		// Accepted connections have the same name but do not listen.
-		listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
-		if err != nil || listens == 0 {
-			continue
-		}
-		addr, err := unix.Getsockname(fd)
-		if err != nil {
-			continue
-		}
-		if u, ok := addr.(*unix.SockaddrUnix); !ok || u.Name != path {
-			continue
-		}
-		if err := unix.Shutdown(fd, unix.SHUT_RDWR); err != nil {
-			return found, fmt.Errorf("shut down the listener on %s: %w", path, err)
-		}
-		found = true
-	}
-	return found, nil
 }

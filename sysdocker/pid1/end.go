@@ -143,7 +143,7 @@ func (s *system) stopDaemon(ctx context.Context) error {
 	if s.daemon == nil {
 		return nil
 	}
-	return s.daemon.stop(ctx, layout.SystemSocket)
+	return s.daemon.stop(ctx)
 }
 
 func (s *system) stopContainerd(context.Context) error {

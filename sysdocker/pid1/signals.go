@@ -79,10 +79,21 @@ func (s *signals) listen() {
 	}
 }
 
-// takeFromDaemon undoes the daemon's own handling of SIGTERM and SIGINT: it
-// would stop before the services are stopped in order, and exit, which is a
-// kernel panic, at the fourth signal. To be called once its handler is in
-// place, which is when the API answers, and at each signal before that.
+// stopDaemon is the signal that stops the daemon, and nothing else. The daemon
+// has no call for that. Its main shuts down at SIGTERM and os.Interrupt, and
+// both would come from outside at the wrong time: services have to be stopped
+// in order first, through its API.
+const stopDaemon = syscall.Signal(34 + 11)
+
+// giveToDaemon lets the daemon's main take stopDaemon for os.Interrupt, a
+// variable of the standard library that it reads while it starts. SIGTERM is
+// taken away from it later, by takeFromDaemon.
+func giveToDaemon() { os.Interrupt = stopDaemon }
+
+// takeFromDaemon takes the signals that are for PID 1 away from the daemon's
+// main, which would exit, a kernel panic, at the fourth. To be called once it
+// has asked for them, which is when the API answers, and at each signal before
+// that.
 //
 // Ignore and not Reset, because Go's default action for SIGTERM would be to
 // exit; a signal in the moment between the two calls is lost instead.
