@@ -1,3 +1,5 @@
+#!/bin/sh
+# Makes the peer out of a fresh Debian tree, $1; a hook of mmdebstrap.
 set -eu
 root=$1
 echo peer > "$root/etc/hostname"

@@ -63,7 +63,7 @@ func BuildPeer(ctx context.Context, cache string, log io.Writer) (Peer, error) {
 	}
 	defer os.RemoveAll(work)
 	fmt.Fprintln(log, "making the Debian peer, some minutes")
-	if err := build(ctx, work, log); err != nil {
+	if err := build(ctx, work); err != nil {
 		return peer, err
 	}
 	// Appears whole or not at all.
@@ -81,7 +81,7 @@ func BuildPeer(ctx context.Context, cache string, log io.Writer) (Peer, error) {
 }
 
 // build fills work/bin with the engine and work/root with the file system.
-func build(ctx context.Context, work string, log io.Writer) error {
+func build(ctx context.Context, work string) error {
 	bin := filepath.Join(work, "bin")
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		return err
@@ -90,25 +90,28 @@ func build(ctx context.Context, work string, log io.Writer) error {
 		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w",
 			"-tags", p.tags, "-o", bin+"/", p.pkg)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if err := logged(cmd, log); err != nil {
+		if err := quietly(cmd); err != nil {
 			return err
 		}
 	}
 	runc := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
 		"-ldflags", "-s -w -extldflags -static", "-tags", "seccomp", "-o", bin+"/", "github.com/opencontainers/runc")
-	if err := logged(runc, log); err != nil {
+	if err := quietly(runc); err != nil {
 		return err
 	}
 	mirrors, err := debian.FindMirrors(ctx, os.Getenv)
 	if err != nil {
 		return err
 	}
-	root := filepath.Join(work, "root")
-	return logged(exec.CommandContext(ctx, "mmdebstrap", "--quiet", "--variant=minbase",
+	hook := filepath.Join(work, "setup")
+	if err := os.WriteFile(hook, []byte(setup), 0o755); err != nil {
+		return err
+	}
+	return quietly(exec.CommandContext(ctx, "mmdebstrap", "--quiet", "--variant=minbase",
 		"--include="+strings.Join(packages, ","),
 		"--customize-hook=cp "+bin+"/* \"$1\"/usr/local/bin/",
-		"--customize-hook="+setup,
-		debian.Suite, root, "deb "+mirrors.Main+" "+debian.Suite+" main"), log)
+		"--customize-hook="+hook,
+		debian.Suite, filepath.Join(work, "root"), "deb "+mirrors.Main+" "+debian.Suite+" main"))
 }
 
 // pack turns work/root into the files of a peer.
@@ -119,19 +122,18 @@ func pack(ctx context.Context, work, dir string) error {
 		if err != nil || len(found) != 1 {
 			return fmt.Errorf("peer: %d files match /boot/%s", len(found), pattern)
 		}
-		if err := logged(exec.CommandContext(ctx, "cp", found[0], filepath.Join(dir, name)), io.Discard); err != nil {
+		if err := quietly(exec.CommandContext(ctx, "cp", found[0], filepath.Join(dir, name))); err != nil {
 			return err
 		}
 	}
-	return logged(exec.CommandContext(ctx, "mkfs.ext4", "-q", "-L", "PEER", "-d", root, filepath.Join(dir, "disk.img"), "4G"), io.Discard)
+	return quietly(exec.CommandContext(ctx, "mkfs.ext4", "-q", "-L", "PEER", "-d", root, filepath.Join(dir, "disk.img"), "4G"))
 }
 
-// logged runs a command whose output goes to log and, in short, to its error.
-func logged(cmd *exec.Cmd, log io.Writer) error {
-	var said strings.Builder
-	cmd.Stdout, cmd.Stderr = io.MultiWriter(log, &said), io.MultiWriter(log, &said)
-	if err := cmd.Run(); err != nil {
-		text := strings.TrimSpace(said.String())
+// quietly runs a command and puts the end of what it said into the error.
+func quietly(cmd *exec.Cmd) error {
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		text := strings.TrimSpace(string(out))
 		return fmt.Errorf("%s: %w: %s", cmd.Args[0], err, text[max(0, len(text)-1000):])
 	}
 	return nil
