@@ -61,6 +61,14 @@ func (s stateParams) limit() time.Duration {
 	return 100 * time.Millisecond
 }
 
+// fstypeOn is the type to mount a device with.
+func (s stateParams) fstypeOn(d blockdev.Device) string {
+	if s.fstype != "" {
+		return s.fstype
+	}
+	return d.Info.Type
+}
+
 // isDefault tells whether no one asked for a certain device: then its absence
 // is no failure.
 func (s stateParams) isDefault() bool { return s.dev == "LABEL="+layout.StateLabel }
@@ -92,6 +100,8 @@ func findState(_ context.Context, b *boot) error {
 		}
 		if len(found) == 1 {
 			b.stateDevice = &found[0]
+			// While it is checked.
+			go b.drivers.filesystem(b.state.fstypeOn(found[0]))
 			return nil
 		}
 		if len(b.state.autoformat) > 0 && len(b.formattable(devices)) > 0 {
@@ -261,10 +271,7 @@ func mountState(_ context.Context, b *boot) error {
 }
 
 func (b *boot) mountStateDevice(d blockdev.Device) error {
-	fstype := b.state.fstype
-	if fstype == "" {
-		fstype = d.Info.Type
-	}
+	fstype := b.state.fstypeOn(d)
 	if fstype == "" {
 		return fmt.Errorf("%s has no file system that is known; set rancher.state.fstype", d.Path)
 	}
