@@ -14,10 +14,10 @@ func TestBootMatrix(t *testing.T) {
 		kind    qemutest.SeedKind
 		format  qemutest.SeedFormat
 	}{
-		{"SeaBIOS CD, config-2 iso9660", qemutest.Options{Medium: qemutest.CD}, qemutest.Config2, qemutest.ISO9660},
-		{"OVMF CD, cidata iso9660", qemutest.Options{Medium: qemutest.CD, UEFI: true}, qemutest.NoCloud, qemutest.ISO9660},
-		{"USB stick, config-2 vfat", qemutest.Options{Medium: qemutest.USB}, qemutest.Config2, qemutest.VFAT},
-		{"PXE files, cidata vfat", qemutest.Options{Medium: qemutest.Kernel, Append: "console=tty0 console=ttyS0"}, qemutest.NoCloud, qemutest.VFAT},
+		{"SeaBIOS CD with config-2 iso9660", qemutest.Options{Medium: qemutest.CD}, qemutest.Config2, qemutest.ISO9660},
+		{"OVMF CD with cidata iso9660", qemutest.Options{Medium: qemutest.CD, UEFI: true}, qemutest.NoCloud, qemutest.ISO9660},
+		{"USB stick with config-2 vfat", qemutest.Options{Medium: qemutest.USB}, qemutest.Config2, qemutest.VFAT},
+		{"PXE files with cidata vfat", qemutest.Options{Medium: qemutest.Kernel, Append: "console=tty0 console=ttyS0"}, qemutest.NoCloud, qemutest.VFAT},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

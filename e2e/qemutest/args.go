@@ -90,17 +90,17 @@ func arguments(o Options, accel, dir string) []string {
 	}
 	forward := fmt.Sprintf("hostfwd=tcp:127.0.0.1:%d-:22", o.SSHPort)
 	args := []string{
-		"-name", o.Name,
+		"-name", escape(o.Name),
 		"-machine", "q35,accel=" + accel, "-cpu", "max",
 		"-smp", strconv.Itoa(cpus), "-m", strconv.Itoa(memory),
 		"-nodefaults", "-vga", "std", "-display", "none", "-S",
 		"-pidfile", filepath.Join(dir, pidFile),
 		// QEMU itself keeps the log, so that it is whole even when nobody
 		// listens on the socket any more.
-		"-chardev", "socket,id=console,server=on,wait=off,path=" + filepath.Join(dir, consoleSocket) +
-			",logfile=" + filepath.Join(dir, consoleLog),
+		"-chardev", "socket,id=console,server=on,wait=off,path=" + escape(filepath.Join(dir, consoleSocket)) +
+			",logfile=" + escape(filepath.Join(dir, consoleLog)),
 		"-serial", "chardev:console",
-		"-qmp", "unix:" + filepath.Join(dir, monitorSocket) + ",server=on,wait=off",
+		"-qmp", "unix:" + escape(filepath.Join(dir, monitorSocket)) + ",server=on,wait=off",
 		"-device", "virtio-rng-pci",
 		"-netdev", "user,id=net0,ipv4=on,ipv6=on," + forward,
 		"-device", "virtio-net-pci,netdev=net0,romfile=",
@@ -109,10 +109,10 @@ func arguments(o Options, accel, dir string) []string {
 	if o.UEFI {
 		args = append(args,
 			"-drive", "if=pflash,unit=0,format=raw,readonly=on,file="+firmwareCode,
-			"-drive", "if=pflash,unit=1,format=raw,file="+filepath.Join(dir, uefiVars))
+			"-drive", "if=pflash,unit=1,format=raw,file="+escape(filepath.Join(dir, uefiVars)))
 	}
 	if o.ISO != "" {
-		args = append(args, "-drive", "if=none,id=iso,format=raw,readonly=on,file="+o.ISO)
+		args = append(args, "-drive", "if=none,id=iso,format=raw,readonly=on,file="+escape(o.ISO))
 		device := "ide-cd,drive=iso"
 		if o.Medium == USB {
 			device = "usb-storage,bus=usb.0,drive=iso,removable=on"
@@ -138,7 +138,7 @@ func diskArguments(i int, d Disk, boot bool) []string {
 	if format == "" {
 		format = "raw"
 	}
-	drive := fmt.Sprintf("if=none,id=%s,format=%s,file=%s,discard=unmap,cache=writeback", id, format, d.Path)
+	drive := fmt.Sprintf("if=none,id=%s,format=%s,file=%s,discard=unmap,cache=writeback", id, format, escape(d.Path))
 	if d.ReadOnly {
 		drive += ",readonly=on"
 	}
@@ -171,6 +171,9 @@ func diskArguments(i int, d Disk, boot bool) []string {
 	}
 	return append(args, "-device", device)
 }
+
+// escape protects the commas of a value in a list of options.
+func escape(value string) string { return strings.ReplaceAll(value, ",", ",,") }
 
 // commandLine returns a line that a person can paste into a shell.
 func commandLine(args []string) string {

@@ -47,6 +47,11 @@ func TestArguments(t *testing.T) {
 			},
 		},
 		{
+			name:    "commas in names",
+			options: Options{Name: "a,b", ISO: "c,d.iso"},
+			want:    []string{"-name a,,b", "file=c,,d.iso"},
+		},
+		{
 			name:    "fixed ssh port",
 			options: Options{ISO: "os.iso", SSHPort: 2222, MemoryMB: 512, CPUs: 1},
 			want:    []string{"hostfwd=tcp:127.0.0.1:2222-:22", "-m 512", "-smp 1"},

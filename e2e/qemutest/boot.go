@@ -2,6 +2,7 @@ package qemutest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -48,14 +49,22 @@ func ExtractBoot(ctx context.Context, iso, dir string) (Boot, error) {
 	return b, nil
 }
 
-var linuxCommand = regexp.MustCompile(`(?m)^\s*linux(?:efi)?\s+\S+[ \t]*(.*)$`)
+var (
+	linuxCommand = regexp.MustCompile(`(?m)^\s*linux(?:efi)?\s+\S+[ \t]*(.*)$`)
+	setCommand   = regexp.MustCompile(`(?m)^\s*set (\w+)="?([^"\n]*)"?$`)
+)
 
 // firstKernelLine returns the kernel arguments of the first entry of a GRUB
-// menu.
+// menu, with the menu's variables filled in.
 func firstKernelLine(menu string) (string, error) {
 	m := linuxCommand.FindStringSubmatch(menu)
 	if m == nil {
-		return "", fmt.Errorf("no linux command")
+		return "", errors.New("no linux command")
 	}
-	return strings.TrimSpace(m[1]), nil
+	values := make(map[string]string)
+	for _, set := range setCommand.FindAllStringSubmatch(menu, -1) {
+		values[set[1]] = set[2]
+	}
+	line := os.Expand(m[1], func(name string) string { return values[name] })
+	return strings.TrimSpace(line), nil
 }

@@ -4,8 +4,9 @@ import "testing"
 
 func TestFirstKernelLine(t *testing.T) {
 	const menu = `set timeout=3
+set args="console=tty0 console=ttyS0 quiet"
 menuentry "Bulkhead" {
-	linux /boot/vmlinuz console=tty0 console=ttyS0 quiet
+	linux /boot/vmlinuz $args
 	initrd /boot/initrd
 }
 menuentry "Recovery" {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -34,10 +35,21 @@ func NewConsole(onLine func(line string)) *Console {
 // escapes matches terminal control sequences (CSI, OSC, two-character ones).
 var escapes = regexp.MustCompile(`\x1b(\[[0-9;?=]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[()][A-Za-z0-9]|[=>cMDE78])`)
 
-// clean turns raw console bytes of one line into text.
+// cursorMove matches what full-screen programs such as boot menus send instead
+// of a new line.
+var cursorMove = regexp.MustCompile(`\x1b\[[0-9;]*[HJ]`)
+
+// clean turns raw console bytes of one line into text. A screen that a program
+// paints with cursor moves becomes the last thing painted.
 func clean(raw []byte) string {
-	text := escapes.ReplaceAllString(string(raw), "")
-	return strings.Trim(text, "\r\x00")
+	parts := cursorMove.Split(string(raw), -1)
+	for i := len(parts) - 1; i >= 0; i-- {
+		text := strings.Trim(escapes.ReplaceAllString(parts[i], ""), " \r\x00")
+		if text != "" || i == 0 {
+			return text
+		}
+	}
+	return ""
 }
 
 // Write takes console output. It never fails.
@@ -97,11 +109,11 @@ func (c *Console) Mark() int {
 	return len(c.lines)
 }
 
-// Tail returns the last n lines, an unfinished one included.
+// Tail returns the last n lines that are not empty, an unfinished one included.
 func (c *Console) Tail(n int) []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	lines := c.all(0)
+	lines := slices.DeleteFunc(c.all(0), func(line string) bool { return line == "" })
 	return lines[max(0, len(lines)-n):]
 }
 

@@ -17,9 +17,9 @@ func TestConsoleKeepsCleanLines(t *testing.T) {
 		want   []string
 	}{
 		{"lines over chunks", []string{"one\r\ntw", "o\r\n"}, []string{"one", "two"}},
-		{"unfinished line", []string{"done\nlogin: "}, []string{"done", "login: "}},
+		{"unfinished line", []string{"done\nlogin: "}, []string{"done", "login:"}},
 		{"colours", []string{"\x1b[1;32mok\x1b[0m\r\n"}, []string{"ok"}},
-		{"GRUB's cursor moves", []string{"\x1b[2J\x1b[01;01H\x1b[=3hBooting\n"}, []string{"Booting"}},
+		{"a painted screen", []string{"\x1b[2J\x1b[01;01H\x1b[=3hMenu\x1b[05;03HBooting\x1b[06;01H\r\n"}, []string{"Booting"}},
 		{"nothing", nil, nil},
 	}
 	for _, tt := range tests {

@@ -37,7 +37,7 @@ func StartT(t testing.TB, o Options, allow ...*regexp.Regexp) *VM {
 	}
 	t.Logf("%s: %s, ssh %s, files %s", o.Name, Accel(), vm.SSHAddr, dir)
 	t.Cleanup(func() {
-		if err := vm.Trouble(); err != nil {
+		if err := vm.Trouble(); err != nil && !t.Failed() {
 			t.Error(vm.explain("machine "+o.Name, 0, err))
 		}
 		vm.Kill()

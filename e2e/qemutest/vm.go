@@ -303,5 +303,12 @@ func (vm *VM) explain(what string, waited time.Duration, cause error) error {
 	if err := context.Cause(vm.ctx); err != nil && !errors.Is(cause, err) {
 		cause = fmt.Errorf("%w (%w)", err, cause)
 	}
+	if errors.Is(cause, errMachineEnd) {
+		// The first line of the log is the command.
+		if log, err := os.ReadFile(filepath.Join(vm.Dir, qemuLog)); err == nil {
+			_, said, _ := strings.Cut(string(log), "\n")
+			cause = fmt.Errorf("%w: %s", cause, strings.TrimSpace(said))
+		}
+	}
 	return &WaitError{What: what, Waited: waited, Cause: cause, Tail: vm.Console.Tail(40), Command: commandLine(vm.args), Dir: vm.Dir}
 }
