@@ -83,9 +83,13 @@ func sharedGuest(t *testing.T) *guest {
 	t.Helper()
 	qemutest.Need(t, qemutest.Binary, "xorriso")
 	iso := artifact(t, isoName)
-	shared.once.Do(func() { shared.guest, shared.err = shared.start(iso) })
+	shared.once.Do(func() {
+		if shared.guest, shared.err = shared.start(iso); shared.err != nil {
+			t.Fatal(shared.err)
+		}
+	})
 	if shared.err != nil {
-		t.Fatal(shared.err)
+		t.Fatal("the shared machine did not start; see the first test that wanted it")
 	}
 	if err := shared.guest.Trouble(); err != nil {
 		t.Fatalf("the shared machine is broken: %v", err)
