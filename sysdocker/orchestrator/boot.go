@@ -77,6 +77,12 @@ func (r *recorder) settled(s plan.Service, began float64, err error) {
 	r.log.Info("service ready", "service", s.Name, "took", fmt.Sprintf("%.1fs", step.End-step.Start))
 }
 
+// recovered takes back the complaint about a service that was late.
+func (r *recorder) recovered(s plan.Service) {
+	r.log.Info("late service ready", "service", s.Name)
+	r.announce(fmt.Sprintf("bulkhead: services/%s is ready after all, at %.1f s", s.Name, bootlog.Now()))
+}
+
 // finish writes the report and tells the consoles that the machine is ready.
 func (r *recorder) finish(imagesLoaded int) {
 	r.log.Info("boot finished", "images_loaded", imagesLoaded)

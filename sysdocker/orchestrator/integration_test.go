@@ -204,7 +204,8 @@ func (m *testMachine) boot() booted {
 			}
 			b.settled = append(b.settled, s.Name)
 		},
-		booted: func(_ context.Context, images int) { up <- images },
+		recovered: func(plan.Service) {},
+		booted:    func(_ context.Context, images int) { up <- images },
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

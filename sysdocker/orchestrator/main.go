@@ -78,6 +78,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 		services:  services,
 		condition: condition,
 		settled:   rec.settled,
+		recovered: rec.recovered,
 		booted: func(ctx context.Context, images int) {
 			rec.finish(images)
 			go runConfigured(ctx, engine, log)

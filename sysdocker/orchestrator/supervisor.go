@@ -49,6 +49,8 @@ type supervisor struct {
 	// settled is called once per service, when it is ready or late: err says
 	// what it is late with.
 	settled func(s plan.Service, began float64, err error)
+	// recovered is called when a service that was late is ready.
+	recovered func(s plan.Service)
 	// booted is called when every service is settled, with the number of
 	// images that had to be loaded.
 	booted func(ctx context.Context, images int)

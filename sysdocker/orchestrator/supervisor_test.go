@@ -56,6 +56,11 @@ func startOn(t *testing.T, e *fakeEngine, decls ...images.Declaration) *bench {
 			}
 			b.settled = append(b.settled, line)
 		},
+		recovered: func(s plan.Service) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.settled = append(b.settled, s.Name+" after all")
+		},
 		booted: func(context.Context, int) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
@@ -146,10 +151,10 @@ func TestLateServiceIsToldAndNotWaitedFor(t *testing.T) {
 		if !b.booted {
 			t.Error("not booted")
 		}
-		// It is not touched, and not told again once it is ready.
+		// It is not touched, and taken back once it is ready.
 		b.ready("udev")
 		b.expect()
-		b.expectSettled("udev: not ready after 20s: waiting for file /udev: no such file", "network")
+		b.expectSettled("udev: not ready after 20s: waiting for file /udev: no such file", "network", "udev after all")
 	})
 }
 

@@ -37,8 +37,9 @@ type unit struct {
 
 	mu        sync.Mutex // guards what follows
 	began     float64    // when the container was first started, since kernel start
-	late      *time.Timer
+	clock     *time.Timer
 	isSettled bool
+	isLate    bool   // and that has been told
 	doing     string // for the report of a service that is late
 }
 
@@ -68,7 +69,7 @@ func (u *unit) run(ctx context.Context, existing []dockerapi.Container) {
 		if ctx.Err() != nil {
 			return
 		}
-		u.startClock() // It is late even if it does not get as far as starting.
+		u.startClock()
 		var pause time.Duration
 		pause, opts = t.next(what)
 		u.note("%s: %v", what, err)
@@ -97,10 +98,13 @@ func (u *unit) containers(ctx context.Context) ([]dockerapi.Container, error) {
 func (u *unit) bring(ctx context.Context, existing []dockerapi.Container, opts plan.Options) error {
 	id := ""
 	for _, a := range plan.Bring(u.service, existing, opts) {
-		if a.Kind == plan.StartContainer || a.Kind == plan.WaitReady || a.Kind == plan.WaitExit {
+		switch a.Kind {
+		case plan.StartContainer:
 			if err := u.awaitOthers(ctx); err != nil {
 				return err
 			}
+		case plan.WaitReady, plan.WaitExit:
+			u.startClock()
 		}
 		if a.Container != "" {
 			id = a.Container
@@ -154,8 +158,7 @@ func (u *unit) do(ctx context.Context, a plan.Action, id string) (string, error)
 	return "", fmt.Errorf("BUG: unknown action %s", a.Kind)
 }
 
-// awaitOthers waits until the services that this one needs are settled, and
-// starts the clock that this one is late by.
+// awaitOthers waits until the services that this one needs are settled.
 func (u *unit) awaitOthers(ctx context.Context) error {
 	began := time.Now()
 	for _, dep := range u.after {
@@ -171,7 +174,11 @@ func (u *unit) awaitOthers(ctx context.Context) error {
 			}
 		}
 	}
-	u.startClock()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.began == 0 {
+		u.began = bootlog.Now()
+	}
 	return nil
 }
 
@@ -286,19 +293,22 @@ func (u *unit) note(format string, args ...any) {
 	u.doing = fmt.Sprintf(format, args...)
 }
 
-// startClock starts, once, the time that the service has for becoming ready.
+// startClock starts, once, the time that the service has for becoming ready:
+// when its container has been started, or when that failed.
 func (u *unit) startClock() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.late != nil {
+	if u.clock != nil {
 		return
 	}
 	limit := readyLimit
 	if r := u.service.Decl.Ready; r != nil && r.Timeout > 0 {
 		limit = time.Duration(r.Timeout)
 	}
-	u.began = bootlog.Now()
-	u.late = time.AfterFunc(limit, func() {
+	if u.began == 0 {
+		u.began = bootlog.Now()
+	}
+	u.clock = time.AfterFunc(limit, func() {
 		u.mu.Lock()
 		doing := u.doing
 		u.mu.Unlock()
@@ -309,8 +319,8 @@ func (u *unit) startClock() {
 func (u *unit) stopClock() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.late != nil {
-		u.late.Stop()
+	if u.clock != nil {
+		u.clock.Stop()
 	}
 }
 
@@ -319,7 +329,9 @@ func (u *unit) stopClock() {
 func (u *unit) settle(err error) {
 	u.mu.Lock()
 	first := !u.isSettled
+	wasLate := u.isLate
 	u.isSettled = true
+	u.isLate = err != nil
 	began := u.began
 	u.mu.Unlock()
 	switch {
@@ -327,6 +339,8 @@ func (u *unit) settle(err error) {
 		u.stopClock()
 		u.supervisor.settled(u.service, began, err)
 		close(u.settled)
+	case wasLate && err == nil:
+		u.supervisor.recovered(u.service)
 	case err == nil:
 		u.log.Info("service is ready again")
 	}
