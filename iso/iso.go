@@ -50,8 +50,7 @@ type builder struct {
 	Config
 	*progress
 	// work is for what is only needed meanwhile; it stays when a step fails.
-	work   string
-	recipe string
+	work string
 
 	source  source
 	decls   []images.Declaration
@@ -96,9 +95,6 @@ func Build(ctx context.Context, cfg Config) error {
 }
 
 func (b *builder) readDeclarations(ctx context.Context) (err error) {
-	if b.recipe, err = ownHash(); err != nil {
-		return err
-	}
 	if b.source, err = readSource(ctx, b.Repo, b.Getenv); err != nil {
 		return err
 	}
@@ -120,27 +116,11 @@ func (b *builder) readDeclarations(ctx context.Context) (err error) {
 	return nil
 }
 
-// ownHash stands for the code that builds: what it made before it changed is
-// not used again.
-func ownHash() (string, error) {
-	exe, err := os.Executable()
-	if err != nil {
-		return "", err
-	}
-	return fileHash(exe)
-}
-
 func (b *builder) artifact(name string) string { return filepath.Join(b.Out, "artifacts", name) }
 
-func (b *builder) refresh(ctx context.Context) error {
-	mirrors, err := debian.FindMirrors(ctx, b.Getenv)
-	if err != nil {
-		return err
-	}
-	if b.archive, err = debian.Open(b.Packages, mirrors); err != nil {
-		return err
-	}
-	return b.archive.Refresh(ctx, b.MaxListAge)
+func (b *builder) refresh(ctx context.Context) (err error) {
+	b.archive, err = debian.Open(ctx, b.Packages, b.MaxListAge, b.Getenv)
+	return err
 }
 
 func (b *builder) resolve(ctx context.Context) (err error) {
@@ -229,7 +209,7 @@ func (b *builder) compile(ctx context.Context) error {
 }
 
 func (b *builder) prepareKernel(ctx context.Context) (err error) {
-	b.kernel, err = kernel.Prepare(ctx, filepath.Join(b.Derived, "kernel"), b.recipe, b.archive, b.kernelPkg, b.tools)
+	b.kernel, err = kernel.Prepare(ctx, filepath.Join(b.Derived, "kernel"), b.archive, b.kernelPkg, b.tools)
 	return err
 }
 

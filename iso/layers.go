@@ -29,7 +29,7 @@ func (b *builder) makeLayers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	maker := layer.Builder{Dir: filepath.Join(b.Derived, "layers"), Recipe: b.recipe, Archive: b.archive}
+	maker := layer.Builder{Dir: filepath.Join(b.Derived, "layers"), Archive: b.archive}
 	b.layers = make(map[string]layer.Layer)
 	var total int64
 	for _, r := range recipes(b.shared, b.decls) {
@@ -59,7 +59,8 @@ func (b *builder) makeLayers(ctx context.Context) error {
 // dockerCompletion asks the CLI for its bash completion.
 func (b *builder) dockerCompletion(ctx context.Context) (string, error) {
 	cmd := exec.CommandContext(ctx, b.binary("engine"), "completion", "bash")
-	cmd.Path="/bin/true"; cmd.Args[0] = "docker" // the name decides what the binary is
+	cmd.Path = "/bin/true"
+	cmd.Args[0] = "docker" // the name decides what the binary is
 	out, err := command.Output(cmd)
 	if err != nil {
 		return "", err

@@ -48,25 +48,39 @@ type Archive struct {
 	config string
 }
 
-// Open makes or reuses the apt root in dir.
-func Open(dir string, m Mirrors) (*Archive, error) {
+// Open makes the apt root in dir, or reuses it. Lists older than maxAge are
+// fetched again, from the mirrors that getenv or the host's configuration name.
+func Open(ctx context.Context, dir string, maxAge time.Duration, getenv func(string) string) (*Archive, error) {
 	if _, err := os.Stat(keyring); err != nil {
-		return nil, fmt.Errorf("Debian's archive keys: %w; install debian-archive-keyring", err)
+		return nil, fmt.Errorf("keys of Debian's archive: %w; install debian-archive-keyring", err)
 	}
 	a := &Archive{dir: dir, config: filepath.Join(dir, "apt.conf")}
-	for _, d := range []string{"lists/partial", "cache/archives/partial", "parts", "resolved"} {
+	for _, d := range []string{"lists/partial", "cache/archives/partial", "parts", "resolved", "debs"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			return nil, err
 		}
 	}
-	for name, text := range map[string]string{
-		"apt.conf": aptConfig(dir), "sources.list": sources(m), "status": status(assumed),
-	} {
+	for name, text := range map[string]string{"apt.conf": aptConfig(dir), "status": status(assumed)} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			return nil, err
 		}
 	}
-	return a, nil
+	stamp := filepath.Join(dir, "refreshed")
+	if fi, err := os.Stat(stamp); err == nil && time.Since(fi.ModTime()) < maxAge {
+		return a, nil
+	}
+	mirrors, err := FindMirrors(ctx, getenv)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "sources.list"), []byte(sources(mirrors)), 0o644); err != nil {
+		return nil, err
+	}
+	// Without --error-on a mirror that is down leaves the old lists and no error.
+	if err := command.Run(a.apt(ctx, "apt-get", "-q", "update", "--error-on=any")); err != nil {
+		return nil, err
+	}
+	return a, os.WriteFile(stamp, nil, 0o644)
 }
 
 // aptConfig overrides the places of the host's configuration; its proxies and
@@ -132,19 +146,6 @@ func (a *Archive) apt(ctx context.Context, name string, args ...string) *exec.Cm
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), "APT_CONFIG="+a.config, "LC_ALL=C")
 	return cmd
-}
-
-// Refresh fetches the package lists unless they are younger than maxAge.
-func (a *Archive) Refresh(ctx context.Context, maxAge time.Duration) error {
-	stamp := filepath.Join(a.dir, "refreshed")
-	if fi, err := os.Stat(stamp); err == nil && time.Since(fi.ModTime()) < maxAge {
-		return nil
-	}
-	// Without --error-on a mirror that is down leaves the old lists and no error.
-	if err := command.Run(a.apt(ctx, "apt-get", "-q", "update", "--error-on=any")); err != nil {
-		return err
-	}
-	return os.WriteFile(stamp, nil, 0o644)
 }
 
 // Resolve returns the named packages and all that they depend on, without

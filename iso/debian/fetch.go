@@ -27,9 +27,6 @@ func (a *Archive) Path(p Package) string {
 // Fetch downloads the packages that are not there yet; each finished one is
 // reported to progress, which may be called from several goroutines.
 func (a *Archive) Fetch(ctx context.Context, pkgs []Package, progress func(Package)) error {
-	if err := os.MkdirAll(filepath.Join(a.dir, "debs"), 0o755); err != nil {
-		return err
-	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(downloads)
 	for _, p := range pkgs {

@@ -7,7 +7,7 @@ import (
 	"archive/tar"
 	"context"
 	"crypto/sha256"
-	_ "embed"
+	"embed"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -19,8 +19,14 @@ import (
 	"strings"
 
 	"github.com/bulkhead-os/bulkhead/iso/debian"
+	"github.com/bulkhead-os/bulkhead/iso/fingerprint"
 	"github.com/bulkhead-os/bulkhead/iso/tools"
 )
+
+// self is what decides on the result: this package's code and lists.
+//
+//go:embed *.go *.list
+var self embed.FS
 
 var (
 	//go:embed modules.list
@@ -43,9 +49,13 @@ type Kernel struct {
 }
 
 // Prepare makes the kernel from the linux-image package, or finds it in dir
-// from an earlier build. Recipe changes with the code that prepares it.
-func Prepare(ctx context.Context, dir, recipe string, archive *debian.Archive, pkg debian.Package, ts *tools.Tools) (*Kernel, error) {
-	sum := sha256.Sum256([]byte(recipe + pkg.SHA256 + modulesList + initramfsList + hotList))
+// from an earlier build.
+func Prepare(ctx context.Context, dir string, archive *debian.Archive, pkg debian.Package, ts *tools.Tools) (*Kernel, error) {
+	code, err := fingerprint.Of(self)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256([]byte(code + pkg.SHA256))
 	dir = filepath.Join(dir, hex.EncodeToString(sum[:16]))
 	k, err := open(dir, pkg)
 	if err == nil {
@@ -128,13 +138,12 @@ func unpack(ctx context.Context, deb, dir, version string, ts *tools.Tools) erro
 	if err != nil {
 		return err
 	}
-	hot = append(hot, early...)
 	for _, set := range []struct {
-		folder string
-		names  []string
-	}{{"modules", union(kept, hot)}, {"init-modules", early}} {
+		folder        string
+		names, unpack []string
+	}{{"modules", union(kept, hot), hot}, {"init-modules", early, early}} {
 		root := filepath.Join(dir, set.folder, version)
-		if err := all.write(root, set.names, hot); err != nil {
+		if err := all.write(root, set.names, set.unpack); err != nil {
 			return err
 		}
 		if err := index(ctx, root, version, lists, ts); err != nil {

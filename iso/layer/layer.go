@@ -8,7 +8,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	_ "embed"
+	"embed"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -27,11 +27,17 @@ import (
 
 	"github.com/bulkhead-os/bulkhead/images"
 	"github.com/bulkhead-os/bulkhead/iso/debian"
+	"github.com/bulkhead-os/bulkhead/iso/fingerprint"
 	"github.com/bulkhead-os/bulkhead/iso/tree"
 )
 
 //go:embed exclude.list
 var excludeList string
+
+// self is the code and data that decide on a layer's content.
+//
+//go:embed *.go *.list passwd group
+var self embed.FS
 
 // caBundle is where every TLS library of Debian looks for authorities.
 // update-ca-certificates would make it.
@@ -63,10 +69,9 @@ type Layer struct {
 
 // A Builder makes layers and keeps them in a cache.
 type Builder struct {
-	// Dir is the cache; Recipe goes into its keys and changes with the code
-	// that makes layers.
-	Dir, Recipe string
-	Archive     *debian.Archive
+	// Dir is the cache.
+	Dir     string
+	Archive *debian.Archive
 }
 
 // Build returns the layer of a spec, from the cache when nothing changed.
@@ -215,8 +220,12 @@ func excluded(patterns []string, name string, isDir bool) bool {
 
 // key is a digest of everything that decides on the layer's content.
 func (b Builder) key(s Spec) (string, error) {
+	code, err := fingerprint.Of(self, tree.Source)
+	if err != nil {
+		return "", err
+	}
 	h := sha256.New()
-	fmt.Fprintln(h, b.Recipe)
+	fmt.Fprintln(h, code)
 	if err := json.NewEncoder(h).Encode(struct {
 		Name     string
 		Image    images.Image

@@ -59,6 +59,7 @@ var sharedLinks = []struct{ path, layer, target string }{
 	{"usr", "base", "usr"},
 	{"etc/ssl", "base", "etc/ssl"},
 	{"etc/nsswitch.conf", "base", "etc/nsswitch.conf"},
+	{"etc/mke2fs.conf", "base", "etc/mke2fs.conf"},
 	{"bulkhead/engine", "engine", "usr"},
 	{"bulkhead/ros", "ros", "usr"},
 }

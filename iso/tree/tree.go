@@ -6,6 +6,7 @@ package tree
 import (
 	"archive/tar"
 	"bytes"
+	"embed"
 	"fmt"
 	"io"
 	"io/fs"
@@ -17,6 +18,11 @@ import (
 	"strings"
 	"time"
 )
+
+// Source is this package's code, for cache keys.
+//
+//go:embed *.go
+var Source embed.FS
 
 // Epoch is the time stamp of every file. A constant, because a layer must not
 // get a new digest in a release that did not change it.
