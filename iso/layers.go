@@ -16,7 +16,6 @@ import (
 var binaries = map[string]map[string]string{
 	"engine": {
 		"usr/bin/engine":                  "engine",
-		"usr/bin/containerd":              "containerd",
 		"usr/bin/containerd-shim-runc-v2": "containerd-shim-runc-v2",
 		"usr/bin/runc":                    "runc",
 		"usr/bin/docker-proxy":            "docker-proxy",

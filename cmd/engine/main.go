@@ -1,6 +1,6 @@
 // Command engine is Docker in one binary: the system tier's PID 1, the stock
-// daemon and the command line, told apart by the name it is called by. They
-// share most of their code: together they are a fifth smaller than apart, on
+// daemons and the command line, told apart by the name it is called by. They
+// share most of their code: together they are a third smaller than apart, on
 // the medium and in the page cache.
 package main
 
@@ -34,6 +34,8 @@ func run(name string) int {
 		return pid1.Main()
 	case "dockerd":
 		return dockerd()
+	case "containerd":
+		return containerd()
 	case "system-docker":
 		return dockercli.System()
 	default:

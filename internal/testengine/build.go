@@ -1,63 +1,70 @@
 package testengine
 
 import (
-	"fmt"
+	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+	"slices"
 	"sync"
 	"testing"
+
+	"github.com/bulkhead-os/bulkhead/iso/gobuild"
 )
 
-// A program is one binary of the engine, built from the modules in go.mod
-// with the flags of the product (iso/gobuild), so that the build caches are
-// shared.
-type program struct {
-	name, pkg, tags string
-	cgo             bool
+// Build returns a directory with the engine's binaries, as they are shipped.
+func Build(t *testing.T) string {
+	t.Helper()
+	dir, err := binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
-var programs = []program{
-	{name: "dockerd", pkg: "github.com/moby/moby/v2/cmd/dockerd"},
-	{name: "containerd", pkg: "github.com/containerd/containerd/v2/cmd/containerd", tags: containerdTags},
-	{name: "containerd-shim-runc-v2", pkg: "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2", tags: containerdTags},
-	{name: "runc", pkg: "github.com/opencontainers/runc", tags: "seccomp", cgo: true},
-}
-
-const containerdTags = "no_btrfs no_zfs no_cri no_aufs no_devmapper"
-
-// binaries builds the engine once per process and returns its directory. The
-// go command does nothing for a binary that is up to date.
+// binaries builds the engine once per process. The go command does nothing for
+// a binary that is up to date.
 var binaries = sync.OnceValues(func() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return "", err
 	}
+	ctx := context.Background()
+	gomod, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
+	if err != nil {
+		return "", err
+	}
+	root := filepath.Dir(string(gomod))
+	modules, err := gobuild.Modules(ctx, root)
+	if err != nil {
+		return "", err
+	}
+	programs, err := gobuild.Programs(modules, "test")
+	if err != nil {
+		return "", err
+	}
 	dir := filepath.Join(cache, "bulkhead-testengine")
 	for _, p := range programs {
-		if err := p.build(dir); err != nil {
+		if !slices.Contains([]string{"engine", "containerd-shim-runc-v2", "runc"}, p.Name) {
+			continue
+		}
+		if err := gobuild.Build(ctx, root, dir, p); err != nil {
+			return "", err
+		}
+	}
+	for _, name := range []string{"dockerd", "containerd"} {
+		link := filepath.Join(dir, name)
+		if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+		if err := os.Symlink("engine", link); err != nil {
 			return "", err
 		}
 	}
 	return dir, nil
 })
-
-func (p program) build(dir string) error {
-	ldflags := "-s -w -buildid="
-	cgo := "0"
-	if p.cgo {
-		ldflags += " -extldflags -static"
-		cgo = "1"
-	}
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", ldflags, "-tags", p.tags,
-		"-o", filepath.Join(dir, p.name), p.pkg)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED="+cgo, "GOFLAGS=-mod=readonly")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, out)
-	}
-	return nil
-}
 
 // Require skips the test where no engine can run, saying why; with
 // BULKHEAD_TEST=required, as in CI, it fails instead.

@@ -37,10 +37,7 @@ type Engine struct {
 func Start(t *testing.T) *Engine {
 	t.Helper()
 	Require(t)
-	bin, err := binaries()
-	if err != nil {
-		t.Fatal(err)
-	}
+	bin := Build(t)
 	// Not t.TempDir: unix socket paths end at 108 bytes.
 	dir, err := os.MkdirTemp("", "engine")
 	if err != nil {

@@ -62,8 +62,9 @@ func Programs(modules map[string]Module, version string) ([]Program, error) {
 		cliversion        = cli + "/cli/version."
 		containerdversion = containerd + "/version."
 	)
-	ctrd := map[string]string{containerdversion + "Version": modules[containerd].Version}
-	const noPlugins = "no_btrfs no_zfs no_cri no_aufs no_devmapper"
+	// What is left out is never used here: the system's containerd and the
+	// user's are dockerd's alone, and neither runs inside it.
+	const tags = "no_btrfs no_zfs no_cri no_devmapper no_embedded_containerd"
 	// docker/cli has no go.mod, so the compiler takes it for Go 1.16.
 	const gcflags = "github.com/docker/cli/...=-lang=go1.26"
 	return []Program{
@@ -71,7 +72,8 @@ func Programs(modules map[string]Module, version string) ([]Program, error) {
 		{Name: "ros", Package: "./cmd/ros", GCFlags: gcflags, Stamp: map[string]string{
 			"github.com/bulkhead-os/bulkhead/internal/version.Version": version,
 		}},
-		{Name: "engine", Package: "./cmd/engine", GCFlags: gcflags, Stamp: map[string]string{
+		{Name: "engine", Package: "./cmd/engine", Tags: tags, GCFlags: gcflags, Stamp: map[string]string{
+			containerdversion + "Version":  modules[containerd].Version,
 			dockerversion + "Version":      EngineVersion,
 			dockerversion + "GitCommit":    modules[moby].Version,
 			dockerversion + "BuildTime":    modules[moby].Time,
@@ -82,8 +84,9 @@ func Programs(modules map[string]Module, version string) ([]Program, error) {
 			cliversion + "PlatformName":    "Docker Engine (Bulkhead)",
 		}},
 		{Name: "docker-proxy", Package: moby + "/cmd/docker-proxy"},
-		{Name: "containerd", Package: containerd + "/cmd/containerd", Tags: noPlugins, Stamp: ctrd},
-		{Name: "containerd-shim-runc-v2", Package: containerd + "/cmd/containerd-shim-runc-v2", Tags: noPlugins, Stamp: ctrd},
+		{Name: "containerd-shim-runc-v2", Package: containerd + "/cmd/containerd-shim-runc-v2", Tags: tags, Stamp: map[string]string{
+			containerdversion + "Version": modules[containerd].Version,
+		}},
 		{Name: "runc", Package: runc, Tags: "seccomp", Cgo: true, Stamp: map[string]string{"main.gitCommit": modules[runc].Version}},
 	}, nil
 }
