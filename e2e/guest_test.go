@@ -18,7 +18,7 @@ import (
 var services = []string{"acpid", "cloud-init", "console", "docker", "network", "ntp", "syslog", "udev"}
 
 // readyLine is the last console line of a boot.
-var readyLine = regexp.MustCompile(`bulkhead: ready in ([\d.]+) s \(system docker ([\d.]+) s, user docker ([\d.]+) s\)`)
+var readyLine = regexp.MustCompile(`bulkhead: ready in [\d.]+ s \(system docker [\d.]+ s, user docker (not ready|[\d.]+ s)\)`)
 
 // expected are console lines that look like trouble in every machine and are
 // none; tests allow what they provoke themselves.
@@ -90,15 +90,19 @@ func start(t *testing.T, o qemutest.Options, seed seedDisk, allow ...*regexp.Reg
 // position and logs in.
 func (g *guest) awaitReady(mark int) error {
 	g.start = mark
-	if _, err := g.AwaitConsole("ready line", bootDeadline, mark, readyLine); err != nil {
+	ready, err := g.AwaitConsole("ready line", bootDeadline, mark, readyLine)
+	if err != nil {
 		return err
 	}
 	if g.client != nil {
 		g.client.Close()
 	}
-	var err error
 	g.client, err = g.AwaitSSH(loginDeadline, qemutest.LoginKey("rancher", g.key))
-	return err
+	if err != nil || ready[1] != "not ready" {
+		return err
+	}
+	// On a busy host the orchestrator stops waiting before user Docker is up.
+	return g.repeat("user Docker answers", bootDeadline, g.succeeds("docker info"))
 }
 
 // try runs a shell command as rancher and returns what it did.
@@ -142,7 +146,14 @@ func (g *guest) root(t testing.TB, format string, args ...any) string {
 // eventually repeats a check until it returns nil.
 func (g *guest) eventually(t testing.TB, name string, deadline time.Duration, check func() error) {
 	t.Helper()
-	err := g.Await(name, deadline, func(ctx context.Context) error {
+	if err := g.repeat(name, deadline, check); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// repeat is eventually for callers without a test.
+func (g *guest) repeat(name string, deadline time.Duration, check func() error) error {
+	return g.Await(name, deadline, func(ctx context.Context) error {
 		for {
 			err := check()
 			if err == nil {
@@ -155,9 +166,6 @@ func (g *guest) eventually(t testing.TB, name string, deadline time.Duration, ch
 			}
 		}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // output runs a command that may fail, in the connection's failure too, as

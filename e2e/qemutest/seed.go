@@ -35,7 +35,7 @@ type Seed struct {
 	Format SeedFormat
 	// UserData is the document the user gives: #cloud-config or a script.
 	UserData string
-	// Hostname and Keys go into the metadata.
+	// Hostname, unless empty, and Keys go into the metadata.
 	Hostname string
 	Keys     []string
 }
@@ -48,7 +48,7 @@ func (s Seed) files() (map[string]string, error) {
 		for i, key := range s.Keys {
 			keys[fmt.Sprintf("key%d", i)] = key
 		}
-		meta, err := json.Marshal(map[string]any{"uuid": "seed", "hostname": s.Hostname, "public_keys": keys})
+		meta, err := s.metadata(map[string]any{"uuid": "seed", "public_keys": keys}, "hostname")
 		if err != nil {
 			return nil, err
 		}
@@ -58,13 +58,21 @@ func (s Seed) files() (map[string]string, error) {
 		}, nil
 	case NoCloud:
 		// JSON is YAML, and quotes whatever is in a key's comment.
-		meta, err := json.Marshal(map[string]any{"instance-id": "seed", "local-hostname": s.Hostname, "public-keys": s.Keys})
+		meta, err := s.metadata(map[string]any{"instance-id": "seed", "public-keys": s.Keys}, "local-hostname")
 		if err != nil {
 			return nil, err
 		}
 		return map[string]string{"meta-data": string(meta), "user-data": s.UserData}, nil
 	}
 	return nil, fmt.Errorf("seed kind %q: not known", s.Kind)
+}
+
+// metadata adds the host name, if there is one, under its key.
+func (s Seed) metadata(fields map[string]any, hostname string) ([]byte, error) {
+	if s.Hostname != "" {
+		fields[hostname] = s.Hostname
+	}
+	return json.Marshal(fields)
 }
 
 // Write makes the disk image at path; a file that is there is replaced.
