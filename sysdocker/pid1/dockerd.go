@@ -41,7 +41,6 @@ var daemonDefaults = []daemonDefault{
 	// What systemd gives services; the hard limit is for those that know.
 	{"default-ulimits", []string{"--default-ulimit=nofile=1024:1048576"}},
 	{"features", []string{
-		"--feature=containerd-snapshotter=true",
 		// Services are parts of one OS: one clock, and no devices by CDI.
 		"--feature=time-namespaces=false",
 		"--feature=cdi=false",

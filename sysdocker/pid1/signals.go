@@ -55,7 +55,7 @@ func catchSignals() *signals {
 
 // listen serves the signals that catchSignals queues.
 func (s *signals) listen() {
-	var recent []time.Time
+	var someone insistence
 	hurried := false
 	for sig := range s.orders {
 		s.takeFromDaemon()
@@ -67,16 +67,23 @@ func (s *signals) listen() {
 		case s.requests <- action:
 		default: // the first order stands
 		}
-		now := time.Now()
-		recent = append(recent, now)
-		if len(recent) > insistTimes {
-			recent = recent[1:]
-		}
-		if !hurried && len(recent) == insistTimes && now.Sub(recent[0]) < insistTime {
+		if someone.again(time.Now()) && !hurried {
 			hurried = true
 			close(s.hurry)
 		}
 	}
+}
+
+// An insistence notices orders that come thick and fast.
+type insistence struct{ last []time.Time }
+
+// again notes an order and says whether it is one too many.
+func (i *insistence) again(now time.Time) bool {
+	i.last = append(i.last, now)
+	if len(i.last) > insistTimes {
+		i.last = i.last[1:]
+	}
+	return len(i.last) == insistTimes && now.Sub(i.last[0]) < insistTime
 }
 
 // stopDaemon is the signal that stops the daemon, and nothing else. The daemon

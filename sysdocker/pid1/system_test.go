@@ -1,0 +1,194 @@
+package pid1
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/moby/sys/mountinfo"
+
+	"github.com/bulkhead-os/bulkhead/images"
+)
+
+func TestWriteSysctls(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "there"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	err := writeSysctls(dir, []sysctl{{"there", "1"}, {"not/there", "1"}})
+	if err != nil {
+		t.Errorf("a parameter that the kernel does not have: %v", err)
+	}
+	got, err := os.ReadFile(filepath.Join(dir, "there"))
+	if err != nil || string(got) != "1" {
+		t.Errorf("parameter is %q, %v; want 1", got, err)
+	}
+}
+
+func TestUserLimits(t *testing.T) {
+	const mib = 1 << 20
+	tests := []struct {
+		memory int64
+		want   []cgroupLimit
+	}{
+		{128 * mib, []cgroupLimit{{"pids.max", "7500"}}},
+		{512 * mib, []cgroupLimit{{"pids.max", "7500"}, {"memory.max", "436207616"}}},   // less 96 MiB
+		{2048 * mib, []cgroupLimit{{"pids.max", "7500"}, {"memory.max", "1879048192"}}}, // less 256 MiB
+		{8192 * mib, []cgroupLimit{{"pids.max", "7500"}, {"memory.max", "8053063680"}}}, // less 512 MiB
+	}
+	for _, tt := range tests {
+		if diff := cmp.Diff(tt.want, userLimits(tt.memory, 10000), cmp.AllowUnexported(cgroupLimit{})); diff != "" {
+			t.Errorf("userLimits(%d MiB):\n%s", tt.memory/mib, diff)
+		}
+	}
+}
+
+func TestMemTotal(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "meminfo")
+	if err := os.WriteFile(path, []byte("MemTotal:        2030436 kB\nMemFree:  1 kB\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := memTotal(path); err != nil || got != 2030436<<10 {
+		t.Errorf("memTotal() = %d, %v; want %d", got, err, 2030436<<10)
+	}
+}
+
+func TestStopLimitIsTheSumOfTheServices(t *testing.T) {
+	got := stopLimit([]images.Declaration{
+		{Service: images.Service{StopGracePeriod: images.Duration(30 * time.Second)}},
+		{}, // the default of 10 s
+	})
+	if want := 50 * time.Second; got != want {
+		t.Errorf("stopLimit() = %s; want %s", got, want)
+	}
+}
+
+func TestUnmountOrder(t *testing.T) {
+	mounts := []*mountinfo.Info{
+		{ID: 1, Parent: 0, Mountpoint: "/", FSType: "erofs"},
+		{ID: 2, Parent: 1, Mountpoint: "/proc", FSType: "proc"},
+		{ID: 3, Parent: 2, Mountpoint: "/proc/sys/fs/binfmt_misc", FSType: "binfmt_misc"},
+		{ID: 4, Parent: 1, Mountpoint: "/dev", FSType: "devtmpfs"},
+		{ID: 5, Parent: 1, Mountpoint: "/bulkhead/medium", FSType: "ext4"},
+		{ID: 6, Parent: 1, Mountpoint: "/state", FSType: "ext4"},
+		{ID: 7, Parent: 1, Mountpoint: "/var/lib", FSType: "ext4"},
+		{ID: 8, Parent: 1, Mountpoint: "/tmp", FSType: "tmpfs"},
+		{ID: 9, Parent: 8, Mountpoint: "/tmp/usb", FSType: "vfat"},
+		{ID: 10, Parent: 7, Mountpoint: "/var/lib/a/merged", FSType: "overlay"},
+		{ID: 11, Parent: 6, Mountpoint: "/state", FSType: "xfs"},
+	}
+	var got []string
+	for _, m := range unmountOrder(mounts) {
+		got = append(got, m.Mountpoint+" "+m.FSType)
+	}
+	want := []string{"/state xfs", "/var/lib/a/merged overlay", "/tmp/usb vfat", "/var/lib ext4", "/state ext4"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestParseStat(t *testing.T) {
+	const rest = " 1 42 1 0 -1 4228364 0 0 0 0 0 0 0 0 20 0 1 0 12345 0 0"
+	want := process{pid: 7, state: 'Z', parent: 1, group: 42, start: "12345"}
+	for _, name := range []string{"sh", "a b", "x) S 1 (", ") Z 9"} {
+		got, ok := parseStat([]byte("7 (" + name + ") Z" + rest))
+		if !ok || got != want {
+			t.Errorf("parseStat of %q = %+v, %v; want %+v", name, got, ok, want)
+		}
+	}
+	kernel, ok := parseStat([]byte("2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 1 0 0"))
+	if !ok || !kernel.kernel {
+		t.Errorf("parseStat of kthreadd = %+v, %v; want a kernel thread", kernel, ok)
+	}
+	for _, bad := range []string{"", "7", "7 (sh", "7 (sh) Z", "x (sh) Z" + rest} {
+		if p, ok := parseStat([]byte(bad)); ok {
+			t.Errorf("parseStat(%q) = %+v; want none", bad, p)
+		}
+	}
+}
+
+func TestEarlyCounter(t *testing.T) {
+	c := earlyCounter{limit: 3}
+	var got []bool
+	for _, served := range []bool{false, false, true, false, false, false, false} {
+		got = append(got, c.ended(served))
+	}
+	if diff := cmp.Diff([]bool{false, false, false, false, false, true, false}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestProtectTurnsPanicsIntoErrors(t *testing.T) {
+	err := protect(func() { var m map[string]int; m["x"] = 1 })
+	if err == nil || !strings.Contains(err.Error(), "nil map") || !strings.Contains(err.Error(), "system_test.go") {
+		t.Errorf("protect() = %v; want the panic and where it was", err)
+	}
+	if err := protect(func() {}); err != nil {
+		t.Errorf("protect() = %v; want nil", err)
+	}
+}
+
+// failing is a log file on a full disk.
+type failing struct{}
+
+func (failing) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
+func (failing) Close() error              { return nil }
+
+func TestLogNeverFails(t *testing.T) {
+	l := &logFile{w: failing{}}
+	if n, err := l.Write([]byte("line\n")); n != 5 || err != nil {
+		t.Errorf("Write() = %d, %v; want 5, nil", n, err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	if n, err := l.Write([]byte("line\n")); n != 5 || err != nil {
+		t.Errorf("Write() after Close = %d, %v; want 5, nil", n, err)
+	}
+}
+
+func TestOutputNamesEachLine(t *testing.T) {
+	var log bytes.Buffer
+	o := &output{}
+	o.copy("tool", bufio.NewReaderSize(strings.NewReader("one\n"+strings.Repeat("x", 20)+"\nlast"), 16), &log)
+	want := "tool: one\ntool: xxxxxxxxxxxxxxxx\ntool: xxxx\ntool: last\n"
+	if diff := cmp.Diff(want, log.String()); diff != "" {
+		t.Error(diff)
+	}
+	if o.lastLine() != "last" {
+		t.Errorf("lastLine() = %q; want last", o.lastLine())
+	}
+}
+
+func TestInsistingHurriesTheEnd(t *testing.T) {
+	tests := []struct {
+		name  string
+		pause time.Duration
+		want  bool
+	}{
+		{"seven in two seconds", 250 * time.Millisecond, true},
+		{"seven in a minute", 10 * time.Second, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				i := insistence{}
+				got := false
+				for range insistTimes {
+					got = i.again(time.Now())
+					time.Sleep(tt.pause)
+				}
+				if got != tt.want {
+					t.Errorf("after %d orders: hurry = %v; want %v", insistTimes, got, tt.want)
+				}
+			})
+		})
+	}
+}
