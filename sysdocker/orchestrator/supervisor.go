@@ -75,8 +75,14 @@ func (s *supervisor) run(ctx context.Context) error {
 		return err
 	}
 	running.Go(func() { s.removeOrphans(ctx, existing) })
+	ahead := s.engineAhead(ctx, units)
 	for _, u := range units {
-		running.Go(func() { u.run(ctx, existing) })
+		running.Go(func() {
+			if !u.service.Engine() {
+				<-ahead
+			}
+			u.run(ctx, existing)
+		})
 	}
 	running.Go(func() {
 		for _, u := range units {
@@ -93,6 +99,29 @@ func (s *supervisor) run(ctx context.Context) error {
 	return s.stop(context.WithoutCancel(ctx))
 }
 
+// headStart is the longest that services give way to Docker engines.
+const headStart = 5 * time.Second
+
+// engineAhead returns a channel that is closed once every Docker engine has
+// been started. An engine takes longest to become ready, and preparing all
+// others at the same time would make it wait for the processor first.
+func (s *supervisor) engineAhead(ctx context.Context, units []*unit) <-chan struct{} {
+	ctx, cancel := context.WithTimeout(ctx, headStart)
+	go func() {
+		defer cancel()
+		for _, u := range units {
+			if !u.service.Engine() {
+				continue
+			}
+			select {
+			case <-u.started:
+			case <-ctx.Done():
+			}
+		}
+	}()
+	return ctx.Done()
+}
+
 // units makes a unit of each service and ties it to those it waits for.
 func (s *supervisor) units() []*unit {
 	byName := make(map[string]*unit)
@@ -102,6 +131,7 @@ func (s *supervisor) units() []*unit {
 			supervisor: s,
 			service:    service,
 			log:        s.log.With("service", service.Name),
+			started:    make(chan struct{}),
 			settled:    make(chan struct{}),
 			poke:       make(chan struct{}, 1),
 		}

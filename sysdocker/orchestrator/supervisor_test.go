@@ -320,6 +320,16 @@ func TestBrokenEventStream(t *testing.T) {
 	})
 }
 
+func TestEngineStartsFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		docker := service("docker")
+		docker.Service.Ready = &images.Ready{Docker: "/docker"}
+		b := start(t, docker, service("acpid"))
+		b.pass(0)
+		b.expect("load docker", "create docker", "start docker", "load acpid", "create acpid", "start acpid")
+	})
+}
+
 func TestEngineStopsFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		docker := service("docker")

@@ -31,6 +31,8 @@ type unit struct {
 	service plan.Service
 	log     *slog.Logger
 	after   []*unit
+	// started is closed once the container runs, or cannot be started.
+	started chan struct{}
 	// settled is closed once the service is ready, or late.
 	settled chan struct{}
 	poke    chan struct{}
@@ -308,6 +310,7 @@ func (u *unit) startClock() {
 	if u.began == 0 {
 		u.began = bootlog.Now()
 	}
+	close(u.started)
 	u.clock = time.AfterFunc(limit, func() {
 		u.mu.Lock()
 		doing := u.doing
