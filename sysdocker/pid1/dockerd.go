@@ -88,7 +88,7 @@ const validateLimit = time.Minute
 // With a mistake in it, the daemon runs on the built-in settings, which is
 // better than no OS, and the mistake is on the consoles.
 func (s *system) checkConfig(ctx context.Context) error {
-	if s.attempt != asConfigured {
+	if s.attempt != asConfigured && s.attempt != again {
 		return nil
 	}
 	c, err := readDaemonConfig(layout.SystemDaemonConfig)

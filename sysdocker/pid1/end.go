@@ -53,9 +53,9 @@ func (s *system) endSteps(hung bool) []endStep {
 }
 
 // end stops everything and ends the machine. It returns only when reboot(2)
-// fails.
+// fails. (In a PID namespace that is not the machine's, that ends the namespace.)
 func (s *system) end(action power.Action) {
-	close(s.ending)
+	s.beginEnd()
 	s.announce("bulkhead: " + progress(action))
 	// The user tier's engine stops its containers when it sees this file;
 	// when only the engine ends they are to live on.
@@ -77,7 +77,7 @@ func (s *system) end(action power.Action) {
 		s.log.Info("end", "step", st.name, "took", time.Since(start).Round(time.Millisecond))
 	}
 	s.announce("bulkhead: " + result(action))
-	if err := endNow(action); err != nil {
+	if err := power.Now(action); err != nil {
 		s.announce(fmt.Sprintf("bulkhead: %v", err))
 	}
 }

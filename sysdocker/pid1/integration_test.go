@@ -90,10 +90,19 @@ func TestMachine(t *testing.T) {
 			t.Errorf("damaged store: %v, %v; want it kept", old, err)
 		}
 	})
+	t.Run("read-only disk", func(t *testing.T) {
+		m := newMachine(t, bin)
+		must(t, os.Mkdir(filepath.Join(m.top, layout.SystemDataRoot), 0o710))
+		m.cmd.Env = append(m.cmd.Env, "BROKEN_DISK=1")
+		m.boot()
+		m.awaitLog("starting with a store in memory")
+		m.awaitAPI()
+	})
 	t.Run("rescue", func(t *testing.T) {
 		m := newMachine(t, bin)
 		must(t, os.Remove(filepath.Join(m.top, layout.EngineBin, "containerd")))
 		m.boot()
+		m.awaitLog("starting with a store in memory")
 		m.awaitLog("bulkhead: rescue shell")
 		m.kill(power.SigPowerOff)
 		m.awaitEnd(syscall.SIGINT)

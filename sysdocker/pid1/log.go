@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	lumberjack "gopkg.in/natefinch/lumberjack.v2"
+
+	"github.com/bulkhead-os/bulkhead/internal/kmsg"
 )
 
 // Sizes of the log: the current file and two older ones.
@@ -18,8 +20,8 @@ const (
 )
 
 // logFile is the log of this process and of its children. Writes to it always
-// succeed: on a full or broken disk lines are lost, and nobody stops over it.
-// With an error, a child's copier would stop and the child die of SIGPIPE.
+// succeed: with a full or broken disk lines go to the kernel's log, which takes
+// some of them, and nobody stops over it.
 type logFile struct {
 	mu     sync.Mutex
 	w      io.WriteCloser
@@ -33,8 +35,11 @@ func openLog(path string) *logFile {
 func (l *logFile) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.closed {
-		_, _ = l.w.Write(p)
+	if l.closed {
+		return len(p), nil
+	}
+	if _, err := l.w.Write(p); err != nil {
+		_ = kmsg.Write(kmsg.Info, string(p))
 	}
 	return len(p), nil
 }

@@ -256,6 +256,14 @@ func bootHelper() error {
 			return fmt.Errorf("mount %s: %w", m.target, err)
 		}
 	}
+	if os.Getenv("BROKEN_DISK") != "" {
+		if err := errors.Join(
+			unix.Mount(at("var/lib"), at("var/lib"), "", unix.MS_BIND, ""),
+			unix.Mount("", at("var/lib"), "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""),
+		); err != nil {
+			return err
+		}
+	}
 	for _, name := range []string{"null", "zero", "urandom", "random", "full", "tty"} {
 		if err := os.WriteFile(at("dev/"+name), nil, 0o666); err != nil {
 			return err

@@ -14,13 +14,13 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/bulkhead-os/bulkhead/internal/bootlog"
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
-	"github.com/bulkhead-os/bulkhead/internal/power"
 )
 
 // Name is argv[0] of the system tier's PID 1: /init calls the engine by it,
@@ -44,9 +44,10 @@ type system struct {
 
 	// failures are what PID 1 cannot live with.
 	failures chan failure
-	// ending is closed once an end is under way: whatever breaks from then
-	// on was meant to.
-	ending chan struct{}
+	// ending is closed, by beginEnd, once an end is under way: whatever
+	// breaks from then on was meant to.
+	ending   chan struct{}
+	beginEnd func()
 }
 
 // A failure ends the normal run: it has a cause and leads to the next attempt.
@@ -62,13 +63,7 @@ func Main() int {
 		fmt.Fprintf(os.Stderr, "%s: has to be PID 1; to start a daemon of your own, use dockerd\n", Name)
 		return 1
 	}
-	s := &system{
-		attempt:  attemptFromEnv(os.Getenv(attemptEnv)),
-		started:  time.Now(),
-		children: newChildren(),
-		failures: make(chan failure, 8),
-		ending:   make(chan struct{}),
-	}
+	s := newSystem(attemptFromEnv(os.Getenv(attemptEnv)))
 	// First of all: without a handler, a SIGTERM ends a Go program, and the
 	// kernel panics when PID 1 ends.
 	s.signals = catchSignals()
@@ -82,6 +77,18 @@ func Main() int {
 	}
 	s.recoverFrom(f)
 	return 1 // BUG: recoverFrom does not return
+}
+
+func newSystem(a attempt) *system {
+	s := &system{
+		attempt:  a,
+		started:  time.Now(),
+		children: newChildren(),
+		failures: make(chan failure, 8),
+		ending:   make(chan struct{}),
+	}
+	s.beginEnd = sync.OnceFunc(func() { close(s.ending) })
+	return s
 }
 
 // A step is one part of the start. The steps run one after another; what takes
@@ -184,7 +191,3 @@ func protect(fn func()) (err error) {
 	fn()
 	return nil
 }
-
-// endNow is the last thing PID 1 does. In a PID namespace that is not the
-// machine's, reboot(2) ends the namespace.
-func endNow(a power.Action) error { return power.Now(a) }

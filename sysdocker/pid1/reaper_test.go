@@ -33,12 +33,8 @@ func reaperHelper() error {
 	); err != nil {
 		return err
 	}
-	s := &system{
-		log:      slog.New(slog.NewTextHandler(os.Stderr, nil)),
-		children: newChildren(),
-		failures: make(chan failure, 1),
-		ending:   make(chan struct{}),
-	}
+	s := newSystem(asConfigured)
+	s.log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := s.startReaper(ctx); err != nil {

@@ -24,10 +24,10 @@ type attempt string
 
 const (
 	asConfigured attempt = "as configured"
+	again        attempt = "once more"
 	builtIn      attempt = "with the built-in settings"
 	freshStore   attempt = "with a fresh store"
-	// manual was asked for by a person in the rescue shell.
-	manual attempt = "once more"
+	inMemory     attempt = "with a store in memory"
 )
 
 // attemptEnv hands the attempt over.
@@ -35,7 +35,7 @@ const attemptEnv = "BULKHEAD_ATTEMPT"
 
 func attemptFromEnv(text string) attempt {
 	switch a := attempt(text); a {
-	case builtIn, freshStore:
+	case again, builtIn, freshStore, inMemory:
 		return a
 	}
 	return asConfigured
@@ -46,19 +46,24 @@ func attemptFromEnv(text string) attempt {
 const healthyFor = 10 * time.Minute
 
 // next returns what to try after a failure of attempt a, which ran for ran with
-// or without an operator's configuration. Nothing is left to try after a fresh
-// store.
+// or without an operator's configuration: drop that, then the store, then the
+// disk that the store is on. There the machine can still be reached and
+// repaired. After that only a person can help.
 func (a attempt) next(f failure, configured bool, ran time.Duration) (attempt, bool) {
 	damaged := f.step == "containerd" || errors.Is(f.cause, layers.ErrDamaged)
 	switch {
-	case a == freshStore && ran < healthyFor:
+	case ran >= healthyFor && !damaged:
+		return again, true
+	case ran < healthyFor && a == inMemory:
 		return "", false
+	case ran < healthyFor && a == freshStore:
+		return inMemory, true
 	case damaged:
 		return freshStore, true
-	case ran >= healthyFor:
-		return asConfigured, true
 	case a == asConfigured && configured:
 		return builtIn, true
+	case a == asConfigured:
+		return again, true
 	}
 	return freshStore, true
 }
@@ -76,7 +81,7 @@ func (s *system) recoverFrom(f failure) {
 	for {
 		if !ok {
 			s.rescue()
-			next = manual
+			next = again
 		}
 		err := s.restart(next)
 		s.announce(kmsg.Failure("system-docker/restart", err, "use the rescue shell"))
@@ -98,9 +103,15 @@ func (s *system) restart(a attempt) error {
 			s.log.Warn("left over from the last attempt", "what", st.name, "error", err)
 		}
 	}
-	if a == freshStore {
+	switch a {
+	case freshStore:
+		// If this fails, a full or read-only disk may be why everything does.
 		if err := setAside(layout.SystemDataRoot, time.Now()); err != nil {
-			return fmt.Errorf("set the damaged store aside: %w", err)
+			s.log.Error("set the damaged store aside", "error", err)
+		}
+	case inMemory:
+		if err := coverWithMemory(layout.SystemDataRoot); err != nil {
+			return err
 		}
 	}
 	// By this path, for the kernel takes the process's name from it.
@@ -138,6 +149,18 @@ func setAside(dir string, now time.Time) error {
 		return nil
 	}
 	return err
+}
+
+// coverWithMemory mounts a tmpfs on dir. Layers are links, so a store takes
+// little of it.
+func coverWithMemory(dir string) error {
+	if err := os.MkdirAll(dir, 0o710); err != nil {
+		return fmt.Errorf("place for a store in memory: %w", err)
+	}
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=0710,size=25%"); err != nil {
+		return fmt.Errorf("mount tmpfs on %s: %w", dir, err)
+	}
+	return nil
 }
 
 // rescue gives people a shell on each console until one of them leaves it,

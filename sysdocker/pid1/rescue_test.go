@@ -14,7 +14,7 @@ import (
 )
 
 func TestNextAttempt(t *testing.T) {
-	daemon := failure{"daemon", errors.New("no")}
+	daemon, containerd := failure{"daemon", errors.New("no")}, failure{"containerd", errors.New("no")}
 	tests := []struct {
 		name       string
 		from       attempt
@@ -25,12 +25,16 @@ func TestNextAttempt(t *testing.T) {
 	}{
 		{"operator's settings are dropped first", asConfigured, daemon, true, time.Second, builtIn},
 		{"then the store", builtIn, daemon, false, time.Second, freshStore},
-		{"the store at once without settings", asConfigured, daemon, false, time.Second, freshStore},
-		{"then a person", freshStore, daemon, false, time.Second, ""},
-		{"containerd does not start", asConfigured, failure{"containerd", errors.New("no")}, true, time.Second, freshStore},
+		{"once more without settings", asConfigured, daemon, false, time.Second, again},
+		{"then the store here too", again, daemon, false, time.Second, freshStore},
+		{"then the disk", freshStore, daemon, false, time.Second, inMemory},
+		{"then a person", inMemory, daemon, false, time.Second, ""},
+		{"containerd does not start", asConfigured, containerd, true, time.Second, freshStore},
+		{"containerd does not start on a fresh store", freshStore, containerd, false, time.Second, inMemory},
 		{"containerd's databases", asConfigured, failure{"layers", fmt.Errorf("x: %w", layers.ErrDamaged)}, true, time.Second, freshStore},
-		{"after a day all is new", asConfigured, daemon, true, 24 * time.Hour, asConfigured},
-		{"even after a fresh store", freshStore, daemon, false, 24 * time.Hour, asConfigured},
+		{"after a day all is new", builtIn, daemon, false, 24 * time.Hour, again},
+		{"even in memory", inMemory, daemon, false, 24 * time.Hour, again},
+		{"damage after a day", again, containerd, false, 24 * time.Hour, freshStore},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -44,8 +48,8 @@ func TestNextAttempt(t *testing.T) {
 
 func TestAttemptFromEnv(t *testing.T) {
 	for text, want := range map[string]attempt{
-		"": asConfigured, "nonsense": asConfigured, string(manual): asConfigured,
-		string(builtIn): builtIn, string(freshStore): freshStore,
+		"": asConfigured, "nonsense": asConfigured, string(again): again,
+		string(builtIn): builtIn, string(inMemory): inMemory, string(freshStore): freshStore,
 	} {
 		if got := attemptFromEnv(text); got != want {
 			t.Errorf("attemptFromEnv(%q) = %q; want %q", text, got, want)
