@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/containerd/errdefs"
 
@@ -25,6 +26,7 @@ type fakeEngine struct {
 	breakWith  chan error // breaks the event stream
 	events     chan string
 	exitCode   int64
+	slow       time.Duration // what loading an image takes
 }
 
 func newFakeEngine() *fakeEngine {
@@ -142,7 +144,9 @@ func (e *fakeEngine) Changes(ctx context.Context, _ string, changed func(string)
 }
 
 func (e *fakeEngine) Ensure(_ context.Context, i images.IndexEntry) (bool, error) {
-	return true, e.call("load", i.Name, func() error { return nil })
+	err := e.call("load", i.Name, func() error { return nil })
+	time.Sleep(e.slow)
+	return true, err
 }
 
 func (e *fakeEngine) Replace(_ context.Context, i images.IndexEntry) error {

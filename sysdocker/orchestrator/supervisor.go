@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,6 +57,7 @@ type supervisor struct {
 	// images that had to be loaded.
 	booted func(ctx context.Context, images int)
 
+	turns  turns
 	loaded atomic.Int64
 }
 
@@ -62,6 +65,7 @@ type supervisor struct {
 // everything.
 func (s *supervisor) run(ctx context.Context) error {
 	units := s.units()
+	s.turns.free = max(2, runtime.NumCPU())
 	var running sync.WaitGroup
 	// Listen before looking, so that no change falls in between.
 	listening := make(chan struct{})
@@ -75,14 +79,12 @@ func (s *supervisor) run(ctx context.Context) error {
 		return err
 	}
 	running.Go(func() { s.removeOrphans(ctx, existing) })
-	ahead := s.engineAhead(ctx, units)
+	// All queue up before any runs, so that the most urgent are first.
+	for _, u := range byPriority(units) {
+		u.turn = s.turns.ask(u.service.Priority)
+	}
 	for _, u := range units {
-		running.Go(func() {
-			if !u.service.Engine() {
-				<-ahead
-			}
-			u.run(ctx, existing)
-		})
+		running.Go(func() { u.run(ctx, existing) })
 	}
 	running.Go(func() {
 		for _, u := range units {
@@ -99,29 +101,6 @@ func (s *supervisor) run(ctx context.Context) error {
 	return s.stop(context.WithoutCancel(ctx))
 }
 
-// headStart is the longest that services give way to Docker engines.
-const headStart = 5 * time.Second
-
-// engineAhead returns a channel that is closed once every Docker engine has
-// been started. An engine takes longest to become ready, and preparing all
-// others at the same time would make it wait for the processor first.
-func (s *supervisor) engineAhead(ctx context.Context, units []*unit) <-chan struct{} {
-	ctx, cancel := context.WithTimeout(ctx, headStart)
-	go func() {
-		defer cancel()
-		for _, u := range units {
-			if !u.service.Engine() {
-				continue
-			}
-			select {
-			case <-u.started:
-			case <-ctx.Done():
-			}
-		}
-	}()
-	return ctx.Done()
-}
-
 // units makes a unit of each service and ties it to those it waits for.
 func (s *supervisor) units() []*unit {
 	byName := make(map[string]*unit)
@@ -131,7 +110,6 @@ func (s *supervisor) units() []*unit {
 			supervisor: s,
 			service:    service,
 			log:        s.log.With("service", service.Name),
-			started:    make(chan struct{}),
 			settled:    make(chan struct{}),
 			poke:       make(chan struct{}, 1),
 		}
@@ -145,6 +123,12 @@ func (s *supervisor) units() []*unit {
 		units = append(units, u)
 	}
 	return units
+}
+
+func byPriority(units []*unit) []*unit {
+	return slices.SortedStableFunc(slices.Values(units), func(a, b *unit) int {
+		return b.service.Priority - a.service.Priority
+	})
 }
 
 // listen tells units about changes of their containers. Whatever happens while

@@ -3,7 +3,9 @@ package orchestrator
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -320,13 +322,24 @@ func TestBrokenEventStream(t *testing.T) {
 	})
 }
 
-func TestEngineStartsFirst(t *testing.T) {
+func TestUrgentFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		e := newFakeEngine()
+		e.slow = time.Second
 		docker := service("docker")
 		docker.Service.Ready = &images.Ready{Docker: "/docker"}
-		b := start(t, docker, service("acpid"))
+		var others []images.Declaration
+		for i := range max(2, runtime.NumCPU()) {
+			others = append(others, service(fmt.Sprintf("acpid%d", i)))
+		}
+		b := startOn(t, e, append(others, docker, service("network", "udev"), service("udev"))...)
 		b.pass(0)
-		b.expect("load docker", "create docker", "start docker", "load acpid", "create acpid", "start acpid")
+		calls := b.engine.took()
+		for _, want := range []string{"load docker", "load udev"} {
+			if !slices.Contains(calls, want) {
+				t.Errorf("%s is not among the first calls: %q", want, calls)
+			}
+		}
 	})
 }
 

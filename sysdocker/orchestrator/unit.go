@@ -14,14 +14,8 @@ import (
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
 )
 
-const (
-	// actionLimit bounds one call to the daemon, beside the service's grace
-	// period.
-	actionLimit = 2 * time.Minute
-	// readyLimit is how long a service may take when its declaration does
-	// not say.
-	readyLimit = time.Minute
-)
+// actionLimit bounds one call to the daemon, beside the service's grace period.
+const actionLimit = 2 * time.Minute
 
 // unit is one service in the care of a supervisor. Events only make it look:
 // what it does follows from the state it finds, so that none is missed and
@@ -31,11 +25,10 @@ type unit struct {
 	service plan.Service
 	log     *slog.Logger
 	after   []*unit
-	// started is closed once the container runs, or cannot be started.
-	started chan struct{}
 	// settled is closed once the service is ready, or late.
 	settled chan struct{}
 	poke    chan struct{}
+	turn    *turn // asked for ahead
 
 	mu        sync.Mutex // guards what follows
 	began     float64    // when the container was first started, since kernel start
@@ -98,15 +91,11 @@ func (u *unit) containers(ctx context.Context) ([]dockerapi.Container, error) {
 
 // bring makes the container run, or a service that runs once run to its end.
 func (u *unit) bring(ctx context.Context, existing []dockerapi.Container, opts plan.Options) error {
+	defer u.endTurn()
 	id := ""
 	for _, a := range plan.Bring(u.service, existing, opts) {
-		switch a.Kind {
-		case plan.StartContainer:
-			if err := u.awaitOthers(ctx); err != nil {
-				return err
-			}
-		case plan.WaitReady, plan.WaitExit:
-			u.startClock()
+		if err := u.prepare(ctx, a.Kind); err != nil {
+			return err
 		}
 		if a.Container != "" {
 			id = a.Container
@@ -114,7 +103,9 @@ func (u *unit) bring(ctx context.Context, existing []dockerapi.Container, opts p
 		began := time.Now()
 		u.note("%s", a.Kind)
 		var err error
-		if id, err = u.do(ctx, a, id); err != nil {
+		id, err = u.do(ctx, a, id)
+		u.endTurn()
+		if err != nil {
 			return err
 		}
 		if a.Kind != plan.WaitReady {
@@ -122,6 +113,44 @@ func (u *unit) bring(ctx context.Context, existing []dockerapi.Container, opts p
 		}
 	}
 	return nil
+}
+
+// prepare waits for what an action has to wait for: the services that are to
+// be ready before, and this one's turn if the action keeps a processor busy.
+func (u *unit) prepare(ctx context.Context, k plan.Kind) error {
+	switch k {
+	case plan.StopContainer:
+		u.endTurn()
+		return nil
+	case plan.WaitReady, plan.WaitExit:
+		u.endTurn()
+		u.startClock()
+		return nil
+	case plan.StartContainer:
+		u.endTurn()
+		if err := u.awaitOthers(ctx); err != nil {
+			return err
+		}
+	}
+	return u.awaitTurn(ctx)
+}
+
+func (u *unit) awaitTurn(ctx context.Context) error {
+	if u.turn == nil {
+		u.turn = u.turns.ask(u.service.Priority)
+	}
+	err := u.turn.wait(ctx)
+	if err != nil {
+		u.turn = nil
+	}
+	return err
+}
+
+func (u *unit) endTurn() {
+	if u.turn != nil {
+		u.turn.giveBack()
+		u.turn = nil
+	}
 }
 
 // do does one action with the container id and returns the container's id.
@@ -224,40 +253,6 @@ func (u *unit) watch(ctx context.Context, t *trouble) (problem, error) {
 	}
 }
 
-// ready returns a channel that is closed when the service is ready.
-func (u *unit) ready(ctx context.Context) <-chan struct{} {
-	ready := make(chan struct{})
-	if u.service.Decl.Ready == nil {
-		close(ready)
-		return ready
-	}
-	c := noted{u.condition(*u.service.Decl.Ready), u}
-	go func() {
-		err := wait.Until(ctx, c, func(waited time.Duration, last error) {
-			u.log.Info("waiting", "for", c, "since", waited.Round(time.Second), "last", last)
-		})
-		if err == nil {
-			close(ready)
-		}
-	}()
-	return ready
-}
-
-// noted is a condition that keeps its last answer for the report of a service
-// that is late.
-type noted struct {
-	wait.Condition
-	unit *unit
-}
-
-func (n noted) Check(ctx context.Context) error {
-	err := n.Condition.Check(ctx)
-	if err != nil {
-		n.unit.note("waiting for %s: %v", n.Condition, err)
-	}
-	return err
-}
-
 // inspect looks at the container and tells what is wrong with it.
 func (u *unit) inspect(ctx context.Context) (problem, error) {
 	existing, err := u.engine.Containers(ctx, plan.LabelService+"="+u.service.Name)
@@ -286,65 +281,4 @@ func (u *unit) unhealthy() (problem, error) {
 		return none, nil
 	}
 	return unhealthy, errors.New("its health check fails")
-}
-
-// note keeps what the unit is doing.
-func (u *unit) note(format string, args ...any) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.doing = fmt.Sprintf(format, args...)
-}
-
-// startClock starts, once, the time that the service has for becoming ready:
-// when its container has been started, or when that failed.
-func (u *unit) startClock() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.clock != nil {
-		return
-	}
-	limit := readyLimit
-	if r := u.service.Decl.Ready; r != nil && r.Timeout > 0 {
-		limit = time.Duration(r.Timeout)
-	}
-	if u.began == 0 {
-		u.began = bootlog.Now()
-	}
-	close(u.started)
-	u.clock = time.AfterFunc(limit, func() {
-		u.mu.Lock()
-		doing := u.doing
-		u.mu.Unlock()
-		u.settle(fmt.Errorf("not ready after %s: %s", limit, doing))
-	})
-}
-
-func (u *unit) stopClock() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.clock != nil {
-		u.clock.Stop()
-	}
-}
-
-// settle lets those go on that wait for this service. Only the first call
-// counts; err is what the service is late with.
-func (u *unit) settle(err error) {
-	u.mu.Lock()
-	first := !u.isSettled
-	wasLate := u.isLate
-	u.isSettled = true
-	u.isLate = err != nil
-	began := u.began
-	u.mu.Unlock()
-	switch {
-	case first:
-		u.stopClock()
-		u.supervisor.settled(u.service, began, err)
-		close(u.settled)
-	case wasLate && err == nil:
-		u.supervisor.recovered(u.service)
-	case err == nil:
-		u.log.Info("service is ready again")
-	}
 }

@@ -62,3 +62,21 @@ func levels(decls []images.Declaration) (map[string]int, error) {
 	}
 	return level, nil
 }
+
+// prioritise sets the services' priorities.
+func prioritise(services []Service) {
+	chain := make(map[string]int) // how many services wait for it, one after the other
+	for range services {          // No chain is longer than that.
+		for _, s := range services {
+			for _, dep := range s.Decl.After {
+				chain[dep] = max(chain[dep], chain[s.Name]+1)
+			}
+		}
+	}
+	for i, s := range services {
+		services[i].Priority = chain[s.Name]
+		if s.Engine() {
+			services[i].Priority += len(services)
+		}
+	}
+}

@@ -85,6 +85,10 @@ type Service struct {
 	// Level is 0 for services that wait for none, else one more than the
 	// highest level among those it waits for.
 	Level int
+	// Priority is higher for what is to be started earlier if not everything
+	// can be started at once: Docker engines, which take longest, then the
+	// services that the longest chains of others wait for.
+	Priority int
 }
 
 // Once tells whether the service runs to its end once per boot.
@@ -119,6 +123,7 @@ func Services(decls []images.Declaration, index images.Index, bootID string) ([]
 			Name: d.Name, Decl: d.Service, Image: index.Images[i], Spec: spec, Level: levels[d.Name],
 		})
 	}
+	prioritise(services)
 	slices.SortFunc(services, func(a, b Service) int {
 		if a.Level != b.Level {
 			return a.Level - b.Level

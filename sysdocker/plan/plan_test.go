@@ -209,6 +209,17 @@ func TestStopOrder(t *testing.T) {
 	}
 }
 
+func TestPriority(t *testing.T) {
+	got := make(map[string]int)
+	for name, s := range services(t) {
+		got[name] = s.Priority
+	}
+	want := map[string]int{"docker": 5, "udev": 2, "network": 1, "ntp": 0, "setup": 0}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestHashFollowsDeclarationAndNothingElse(t *testing.T) {
 	decls, index := machine()
 	hash := func(change func(*images.Declaration, *images.IndexEntry), boot string) string {
