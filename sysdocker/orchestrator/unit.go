@@ -256,7 +256,10 @@ func (u *unit) watch(ctx context.Context, t *trouble) (problem, error) {
 // inspect looks at the container and tells what is wrong with it.
 func (u *unit) inspect(ctx context.Context) (problem, error) {
 	existing, err := u.engine.Containers(ctx, plan.LabelService+"="+u.service.Name)
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		return none, nil
+	case err != nil:
 		// The event stream broke too, and looks again once it is back.
 		u.log.Warn("no look at the container", "error", err)
 		return none, nil
