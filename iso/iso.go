@@ -41,8 +41,10 @@ type Config struct {
 	MaxListAge time.Duration
 	// Archives asks for whole image archives in Out/images.
 	Archives bool
-	Log      io.Writer
-	Getenv   func(string) string
+	// Compression is the root image's.
+	Compression rootfs.Compression
+	Log         io.Writer
+	Getenv      func(string) string
 }
 
 // builder carries results from step to step.
@@ -59,6 +61,7 @@ type builder struct {
 	tools   *tools.Tools
 	kernel  *kernel.Kernel
 
+	modules    map[string]gobuild.Module
 	layerPkgs  map[string][]debian.Package
 	toolPkgs   []debian.Package
 	kernelPkg  debian.Package
@@ -189,12 +192,11 @@ func (b *builder) unpackTools(ctx context.Context) (err error) {
 
 func (b *builder) binary(name string) string { return filepath.Join(b.Derived, "bin", name) }
 
-func (b *builder) compile(ctx context.Context) error {
-	modules, err := gobuild.Modules(ctx, b.Repo)
-	if err != nil {
+func (b *builder) compile(ctx context.Context) (err error) {
+	if b.modules, err = gobuild.Modules(ctx, b.Repo); err != nil {
 		return err
 	}
-	programs, err := gobuild.Programs(modules, b.source.Version)
+	programs, err := gobuild.Programs(b.modules, b.source.Version)
 	if err != nil {
 		return err
 	}
@@ -217,7 +219,8 @@ func (b *builder) prepareKernel(ctx context.Context) (err error) {
 // tree.
 func (b *builder) makeRoot(ctx context.Context) (err error) {
 	content := rootfs.Content{
-		Version: b.source.Version, Commit: b.source.Commit,
+		Compression: b.Compression,
+		Version:     b.source.Version, Commit: b.source.Commit,
 		Layers: b.layers, Images: b.images, Kernel: b.kernel, Users: allUsers(b.decls),
 	}
 	b.rootImage, err = rootfs.Make(ctx, content, b.tools, b.work, filepath.Join(b.Derived, "root"))
@@ -267,12 +270,10 @@ func (b *builder) noteSize(file string) {
 	}
 }
 
-func (b *builder) makeSBOM(context.Context) error { return nil }
-
 // checksums writes SHA256SUMS in the form of sha256sum.
 func (b *builder) checksums(context.Context) error {
 	var sums strings.Builder
-	for _, name := range []string{"bulkhead-amd64.iso", "initrd", "vmlinuz"} {
+	for _, name := range []string{"bulkhead-amd64.iso", "initrd", "sbom.spdx.json", "vmlinuz"} {
 		sum, err := fileHash(b.artifact(name))
 		if err != nil {
 			return err

@@ -14,34 +14,54 @@ import (
 // A fixed identity: the image is found by the medium's label, never by this.
 const uuid = "b01d4ead-0000-4000-8000-000000000001"
 
-// compressors are mkfs.erofs's; hints chooses between them by number.
-const compressors = "zstd,level=3:lz4hc,level=9"
+// A Compression is one way to make the image small. docs/adr/003 has the
+// figures.
+type Compression struct {
+	name string
+	// compressors are mkfs.erofs's, options its further ones. hints choose a
+	// compressor, by number, and a cluster size per file.
+	compressors, hints string
+	options            []string
+}
 
-// hints say which files get which compressor and cluster size.
-//
-//go:embed compress.hints
-var hints string
+//go:embed small.hints
+var smallHints string
+
+//go:embed fast.hints
+var fastHints string
+
+// Small is for what is released: LZMA, and Zstandard, which unpacks many times
+// faster, for the few large programs that every boot reads. Tails of files
+// share blocks.
+func Small() Compression {
+	return Compression{"small", "lzma,level=6:zstd,level=9", smallHints, []string{"-C131072", "-Efragments"}}
+}
+
+// Fast is for trying a change: half again as large, made in seconds.
+func Fast() Compression {
+	return Compression{"fast", "lz4", fastHints, []string{"-C65536"}}
+}
 
 // mkfs turns the tar into an EROFS image.
-func mkfs(ctx context.Context, ts *tools.Tools, file, archive string) error {
+func (c Compression) mkfs(ctx context.Context, ts *tools.Tools, file, archive string) error {
 	hintFile := file + ".hints"
-	if err := os.WriteFile(hintFile, []byte(hints), 0o644); err != nil {
+	if err := os.WriteFile(hintFile, []byte(c.hints), 0o644); err != nil {
 		return err
 	}
 	defer os.Remove(hintFile)
-	args := append(mkfsArgs(), "--compress-hints="+hintFile, file, archive)
+	args := append(c.args(), "--compress-hints="+hintFile, file, archive)
 	if err := ts.Run(ctx, "mkfs.erofs", args...); err != nil {
 		return fmt.Errorf("make EROFS: %w", err)
 	}
 	return nil
 }
 
-// mkfsArgs are the settings that decide on the image's bytes.
-func mkfsArgs() []string {
-	return []string{
-		"--quiet", "--tar=f", "-z" + compressors, "-C65536", "-x-1", "-U" + uuid,
-		"-T" + strconv.FormatInt(tree.Epoch.Unix(), 10), "--all-time",
+// args are the settings that decide on the image's bytes.
+func (c Compression) args() []string {
+	return append(c.options,
+		"--quiet", "--tar=f", "-z"+c.compressors, "-x-1", "-U"+uuid,
+		"-T"+strconv.FormatInt(tree.Epoch.Unix(), 10), "--all-time",
 		// The number of threads decides how large files are cut into pieces.
 		"--workers=2",
-	}
+	)
 }

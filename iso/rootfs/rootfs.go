@@ -32,6 +32,7 @@ type Content struct {
 	Layers          map[string]layer.Layer
 	Images          []*image.Image
 	Kernel          *kernel.Kernel
+	Compression     Compression
 	// Users are those of all services, so that the host can name them.
 	Users []images.User
 }
@@ -148,11 +149,12 @@ func Make(ctx context.Context, c Content, ts *tools.Tools, work, cache string) (
 		return "", fmt.Errorf("root tree: %w", err)
 	}
 	archive := filepath.Join(work, "root.tar")
-	sum, err := writeTar(archive, host, c.Layers)
+	sum, err := c.writeTar(archive, host)
 	if err != nil {
 		return "", fmt.Errorf("root tree: %w", err)
 	}
 	defer os.Remove(archive)
+	cache = filepath.Join(cache, c.Compression.name)
 	file := filepath.Join(cache, sum+".erofs")
 	if _, err := os.Stat(file); err == nil {
 		return file, nil
@@ -165,7 +167,7 @@ func Make(ctx context.Context, c Content, ts *tools.Tools, work, cache string) (
 		return "", err
 	}
 	fresh := filepath.Join(work, "root.erofs")
-	if err := mkfs(ctx, ts, fresh, archive); err != nil {
+	if err := c.Compression.mkfs(ctx, ts, fresh, archive); err != nil {
 		return "", err
 	}
 	return file, os.Rename(fresh, file)
@@ -173,21 +175,21 @@ func Make(ctx context.Context, c Content, ts *tools.Tools, work, cache string) (
 
 // writeTar writes the whole tree and returns a digest of it and of the
 // settings of the file system.
-func writeTar(file string, host *tree.Tree, layers map[string]layer.Layer) (string, error) {
+func (c Content) writeTar(file string, host *tree.Tree) (string, error) {
 	f, err := os.Create(file)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
 	sum := sha256.New()
-	fmt.Fprintln(sum, mkfsArgs(), hints)
+	fmt.Fprintln(sum, c.Compression.args(), c.Compression.hints)
 	tw := tar.NewWriter(io.MultiWriter(f, sum))
 	if err := host.AppendTar(tw); err != nil {
 		return "", err
 	}
-	for _, name := range slices.Sorted(maps.Keys(layers)) {
-		dir := strings.TrimPrefix(layout.LayersDir, "/") + "/" + layers[name].DiffID
-		if err := tree.CopyTar(tw, layers[name].Tar, dir); err != nil {
+	for _, name := range slices.Sorted(maps.Keys(c.Layers)) {
+		dir := strings.TrimPrefix(layout.LayersDir, "/") + "/" + c.Layers[name].DiffID
+		if err := tree.CopyTar(tw, c.Layers[name].Tar, dir); err != nil {
 			return "", err
 		}
 	}
