@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/bulkhead-os/bulkhead/iso"
+	"github.com/bulkhead-os/bulkhead/iso/rootfs"
 )
 
 func main() {
@@ -39,6 +40,8 @@ func run(ctx context.Context, args []string) error {
 	cache := flags.String("cache", filepath.Join(cacheHome, "bulkhead"), "folder for packages and intermediate results")
 	age := flags.Duration("max-list-age", 24*time.Hour, "fetch package lists that are older")
 	archives := flags.Bool("archives", false, "also write whole image archives to images/")
+	fast := flags.Bool("fast", false, "compress for speed: a large image, in seconds, to try a change")
+	twice := flags.Bool("twice", false, "build again from scratch and compare")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -46,14 +49,20 @@ func run(ctx context.Context, args []string) error {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
 	cfg := iso.Config{
-		Repo: *repo, Out: *out, MaxListAge: *age, Archives: *archives,
+		Repo: *repo, Out: *out, MaxListAge: *age, Archives: *archives, Compression: rootfs.Small(),
 		Packages: filepath.Join(*cache, "packages"), Derived: filepath.Join(*cache, "derived"),
 		Log: os.Stderr, Getenv: os.Getenv,
+	}
+	if *fast {
+		cfg.Compression = rootfs.Fast()
 	}
 	for _, dir := range []*string{&cfg.Repo, &cfg.Out, &cfg.Packages, &cfg.Derived} {
 		if *dir, err = filepath.Abs(*dir); err != nil {
 			return err
 		}
+	}
+	if *twice {
+		return iso.BuildTwice(ctx, cfg)
 	}
 	return iso.Build(ctx, cfg)
 }
