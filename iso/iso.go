@@ -232,7 +232,7 @@ func (b *builder) makeRoot(ctx context.Context) (err error) {
 
 func (b *builder) makeInitramfs(ctx context.Context) error {
 	b.bootInitrd = filepath.Join(b.work, "initrd")
-	err := initramfs.Write(ctx, b.bootInitrd, b.binary("init"), b.kernel, b.tools)
+	err := initramfs.Write(ctx, b.bootInitrd, filepath.Join(b.Derived, "initramfs"), b.binary("init"), b.kernel, b.tools)
 	if err == nil {
 		b.noteSize(b.bootInitrd)
 	}

@@ -5,6 +5,8 @@ package initramfs
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"io/fs"
@@ -18,25 +20,75 @@ import (
 )
 
 // level is zstd's: the kernel unpacks all levels at the same speed.
-const level = "-15"
+const level = "-19"
 
-// Write writes the initramfs that the medium carries.
-func Write(ctx context.Context, file, initBinary string, k *kernel.Kernel, ts *tools.Tools) error {
-	records, err := bootRecords(initBinary, k)
+// Write writes the initramfs that the medium carries: two archives, each
+// compressed, which the kernel unpacks one after the other. The modules' is
+// the slow one to make and kept in the folder cache.
+func Write(ctx context.Context, file, cache, initBinary string, k *kernel.Kernel, ts *tools.Tools) error {
+	modules, err := moduleRecords(k)
 	if err != nil {
 		return fmt.Errorf("initramfs: %w", err)
 	}
+	packed, err := cached(ctx, cache, modules, ts)
+	if err != nil {
+		return fmt.Errorf("initramfs: %w", err)
+	}
+	own, err := ownRecords(initBinary)
+	if err != nil {
+		return fmt.Errorf("initramfs: %w", err)
+	}
+	if err := pack(ctx, file, own, ts); err != nil {
+		return fmt.Errorf("initramfs: %w", err)
+	}
+	return appendFile(file, packed)
+}
+
+// pack writes the records as a compressed archive. One thread, so that the
+// output depends on nothing but the input.
+func pack(ctx context.Context, file string, records []cpio.Record, ts *tools.Tools) error {
 	archive := file + ".cpio"
 	defer os.Remove(archive)
 	if err := writeCPIO(archive, records); err != nil {
-		return fmt.Errorf("initramfs: %w", err)
+		return err
 	}
-	// One thread, so that the output depends on nothing but the input.
 	return ts.Run(ctx, "zstd", "-q", "-f", level, "--single-thread", archive, "-o", file)
 }
 
-func bootRecords(initBinary string, k *kernel.Kernel) ([]cpio.Record, error) {
-	records := []cpio.Record{
+// cached packs the records, or finds them packed under a digest of their names
+// and content.
+func cached(ctx context.Context, dir string, records []cpio.Record, ts *tools.Tools) (string, error) {
+	sum := sha256.New()
+	fmt.Fprintln(sum, level)
+	for _, r := range records {
+		fmt.Fprintln(sum, r.Name, r.Mode, r.FileSize)
+		if r.ReaderAt == nil {
+			continue
+		}
+		if _, err := io.Copy(sum, io.NewSectionReader(r, 0, int64(r.FileSize))); err != nil {
+			return "", err
+		}
+	}
+	file := filepath.Join(dir, hex.EncodeToString(sum.Sum(nil))[:32]+".cpio.zst")
+	if _, err := os.Stat(file); err == nil {
+		return file, nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	part := file + ".part"
+	if err := pack(ctx, part, records, ts); err != nil {
+		return "", err
+	}
+	return file, os.Rename(part, file)
+}
+
+func ownRecords(initBinary string) ([]cpio.Record, error) {
+	raw, err := os.ReadFile(initBinary)
+	if err != nil {
+		return nil, err
+	}
+	return []cpio.Record{
 		// The kernel opens /dev/console before /init runs.
 		cpio.Directory("dev", 0o755),
 		cpio.CharDev("dev/console", 0o600, 5, 1),
@@ -46,15 +98,13 @@ func bootRecords(initBinary string, k *kernel.Kernel) ([]cpio.Record, error) {
 		cpio.Directory("run", 0o755),
 		cpio.Directory("tmp", 0o1777),
 		cpio.Directory("root", 0o700),
-		cpio.Directory("lib", 0o755),
-		cpio.Directory("lib/modules", 0o755),
-	}
-	raw, err := os.ReadFile(initBinary)
-	if err != nil {
-		return nil, err
-	}
-	records = append(records, cpio.StaticFile("init", string(raw), 0o755))
-	err = filepath.WalkDir(k.InitModules, func(p string, d fs.DirEntry, err error) error {
+		cpio.StaticFile("init", string(raw), 0o755),
+	}, nil
+}
+
+func moduleRecords(k *kernel.Kernel) ([]cpio.Record, error) {
+	records := []cpio.Record{cpio.Directory("lib", 0o755), cpio.Directory("lib/modules", 0o755)}
+	err := filepath.WalkDir(k.InitModules, func(p string, d fs.DirEntry, err error) error {
 		if err != nil || p == k.InitModules {
 			return err
 		}
@@ -75,6 +125,23 @@ func bootRecords(initBinary string, k *kernel.Kernel) ([]cpio.Record, error) {
 		return nil
 	})
 	return records, err
+}
+
+func appendFile(dst, src string) error {
+	out, err := os.OpenFile(dst, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	in, err := os.Open(src)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	if _, err := io.Copy(out, in); err != nil {
+		return err
+	}
+	return out.Close()
 }
 
 // writeCPIO writes the records without times, owners and inode numbers of the
@@ -126,13 +193,8 @@ func WriteNetboot(file, bootInitramfs, rootImage, rootPath string) error {
 	if _, err := out.Write(bytes.Repeat([]byte{0}, int((512-end%512)%512))); err != nil {
 		return err
 	}
-	in, err := os.Open(bootInitramfs)
-	if err != nil {
+	if err := out.Close(); err != nil {
 		return err
 	}
-	defer in.Close()
-	if _, err := io.Copy(out, in); err != nil {
-		return err
-	}
-	return out.Close()
+	return appendFile(file, bootInitramfs)
 }

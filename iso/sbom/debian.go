@@ -69,8 +69,14 @@ func CopyrightLicense(text string) string {
 			continue
 		}
 		short, _, _ := strings.Cut(strings.TrimSpace(p.Values["License"]), "\n")
-		if expr := dep5Expression(short); expr != "" && !slices.Contains(all, expr) {
-			all = append(all, expr)
+		parts := []string{dep5Expression(short)}
+		if !strings.Contains(parts[0], " OR ") {
+			parts = strings.Split(parts[0], " AND ")
+		}
+		for _, expr := range parts {
+			if expr != "" && !slices.Contains(all, expr) {
+				all = append(all, expr)
+			}
 		}
 	}
 	slices.Sort(all)

@@ -102,7 +102,7 @@ var signatures = []struct {
 	has, not []string
 }{
 	{"Apache-2.0", []string{"apache license", "version 2.0"}, nil},
-	{"MPL-2.0", []string{"mozilla public license version 2.0"}, nil},
+	{"MPL-2.0", []string{"mozilla public license", "version 2.0", "covered software"}, nil},
 	{"AGPL-3.0-only", []string{"gnu affero general public license", "version 3, 19 november 2007"}, nil},
 	{"LGPL-3.0-only", []string{"gnu lesser general public license", "version 3, 29 june 2007"}, nil},
 	{"GPL-3.0-only", []string{"gnu general public license", "version 3, 29 june 2007"}, []string{"gnu lesser general public license version 3"}},
