@@ -203,7 +203,8 @@ func (s *system) shell(ctx context.Context, path string) error {
 		return err
 	}
 	defer tty.Close()
-	cmd := exec.CommandContext(ctx, "/bin/bash", "--norc", "-i")
+	// The daemon needs the umask 0, for the whole process.
+	cmd := exec.CommandContext(ctx, "/bin/bash", "-c", "umask 022; exec /bin/bash --norc -i")
 	cmd.Dir = "/"
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
 	cmd.Env = append(without(os.Environ(), "PATH"),
