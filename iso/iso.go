@@ -74,7 +74,12 @@ type builder struct {
 // Build makes everything in Out.
 func Build(ctx context.Context, cfg Config) error {
 	b := &builder{Config: cfg, progress: newProgress(cfg.Log), work: filepath.Join(cfg.Out, "work")}
-	err := run(ctx, []step{
+	unlock, err := b.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	err = run(ctx, []step{
 		{"read declarations", b.readDeclarations},
 		{"package lists", b.refresh},
 		{"resolve packages", b.resolve},

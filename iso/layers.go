@@ -20,7 +20,10 @@ var binaries = map[string]map[string]string{
 		"usr/bin/runc":                    "runc",
 		"usr/bin/docker-proxy":            "docker-proxy",
 	},
-	"ros": {"usr/bin/ros": "ros"},
+	"ros": {
+		"usr/bin/ros":               "ros",
+		"usr/lib/bulkhead/modprobe": "modprobe",
+	},
 }
 
 func (b *builder) makeLayers(ctx context.Context) error {

@@ -69,6 +69,7 @@ func Programs(modules map[string]Module, version string) ([]Program, error) {
 	const gcflags = "github.com/docker/cli/...=-lang=go1.26"
 	return []Program{
 		{Name: "init", Package: "./init"},
+		{Name: "modprobe", Package: "./cmd/modprobe"},
 		{Name: "ros", Package: "./cmd/ros", GCFlags: gcflags, Stamp: map[string]string{
 			"github.com/bulkhead-os/bulkhead/internal/version.Version": version,
 		}},

@@ -71,8 +71,15 @@ func Prepare(ctx context.Context, dir string, archive *debian.Archive, pkg debia
 	if err := unpack(ctx, archive.Path(pkg), work, version(pkg), ts); err != nil {
 		return nil, fmt.Errorf("kernel %s: %w", pkg.Version, err)
 	}
-	if err := os.RemoveAll(dir); err != nil {
+	// Earlier ones are of no more use.
+	old, err := filepath.Glob(filepath.Join(filepath.Dir(dir), strings.Repeat("?", 2*16)))
+	if err != nil {
 		return nil, err
+	}
+	for _, d := range old {
+		if err := os.RemoveAll(d); err != nil {
+			return nil, err
+		}
 	}
 	if err := os.Rename(work, dir); err != nil {
 		return nil, err

@@ -123,7 +123,29 @@ func (b Builder) make(ctx context.Context, s Spec, file string) (Layer, error) {
 	if err != nil {
 		return Layer{}, err
 	}
-	return l, renameio.WriteFile(file+".json", raw, 0o644)
+	if err := renameio.WriteFile(file+".json", raw, 0o644); err != nil {
+		return Layer{}, err
+	}
+	return l, b.prune(s.Name, file)
+}
+
+// prune removes earlier versions of the layer: the engine's alone is larger
+// than a hundred megabytes.
+func (b Builder) prune(name, keep string) error {
+	old, err := filepath.Glob(filepath.Join(b.Dir, name+"-*.tar"))
+	if err != nil {
+		return err
+	}
+	for _, file := range old {
+		// A key has 32 digits, so "a-b-<key>" is no version of the layer "a".
+		if file == keep || len(file) != len(keep) {
+			continue
+		}
+		if err := errors.Join(os.RemoveAll(file+".json"), os.RemoveAll(file)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // tree puts the layer together: packages, then what is generated, then the
