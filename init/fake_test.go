@@ -156,6 +156,8 @@ func (f *fake) Run(_ context.Context, argv ...string) (int, string, error) {
 	return f.exit[argv[0]], "output of " + argv[0], err
 }
 
+func (f *fake) Start(argv ...string) error { return f.call("start %s", strings.Join(argv, " ")) }
+
 func (f *fake) Shell(argv, _ []string) error {
 	if f.shell != nil {
 		f.shell()

@@ -29,6 +29,7 @@ var bootSteps = []step{
 	{"image", findImage, never, "attach the Bulkhead medium (ISO label BULKHEAD), or write it anew; for a network boot use the initrd that holds the whole system"},
 	{"switch-root", switchRoot, never, "the system image is damaged: write the medium anew"},
 	{"mounts", mountSystem, never, "use kernel, initramfs and system image of one build together"},
+	{"prefetch", prefetch, always, "none needed: the boot takes longer"},
 	{"find-state", findState, unlessRequired, "set rancher.state.dev= to one device (UUID= or /dev/…), or rancher.state.wait=true for a slow one"},
 	{"format-state", formatState, unlessRequired, "clear the disk's first MiB if nothing on it is needed, or set rancher.state.dev="},
 	{"check-state", checkState, unlessRequired, "boot with rancher.recovery=true and repair it with e2fsck -y"},

@@ -53,6 +53,7 @@ func TestBootFromCD(t *testing.T) {
 		"mount devpts (devpts) on /dev/pts", "mount tmpfs (tmpfs) on /dev/shm",
 		"mount mqueue (mqueue) on /dev/mqueue", "mount tmpfs (tmpfs) on /tmp",
 		"bind /bulkhead/modules to /usr/lib/modules",
+		"start /usr/bin/cat /bulkhead/engine/bin/dockerd /bulkhead/engine/bin/containerd-shim-runc-v2 /bulkhead/engine/bin/runc",
 		"mount tmpfs (tmpfs) on /state",
 		"mkdir /state/var/lib 0755", "mkdir /state/var/log 0755", "mkdir /state/home 0755", "mkdir /state/opt 0755",
 		"mkdir /state/mnt 0755", "mkdir /state/media 0755", "mkdir /state/root 0700", "mkdir /state/etc/docker 0755",

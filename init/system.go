@@ -53,6 +53,8 @@ type system interface {
 
 	// Run runs a program to its end and returns its exit status and output.
 	Run(ctx context.Context, argv ...string) (status int, output string, err error)
+	// Start starts a program that goes on by itself, its output thrown away.
+	Start(argv ...string) error
 	// Console opens /dev/console.
 	Console() (terminal, error)
 	// KernelLog returns the kernel's log buffer.
@@ -261,6 +263,12 @@ func (*linux) Run(ctx context.Context, argv ...string) (int, string, error) {
 		return exit.ExitCode(), string(out), nil
 	}
 	return 0, string(out), err
+}
+
+func (*linux) Start(argv ...string) error {
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Env = environment
+	return cmd.Start()
 }
 
 func (*linux) Shell(argv, env []string) error {

@@ -123,6 +123,9 @@ func (u *unit) prepare(ctx context.Context, k plan.Kind) error {
 		u.endTurn()
 		return nil
 	case plan.WaitReady, plan.WaitExit:
+		if u.service.Engine() {
+			u.keepTurn(ctx)
+		}
 		u.endTurn()
 		u.startClock()
 		return nil
@@ -151,6 +154,28 @@ func (u *unit) endTurn() {
 		u.turn.giveBack()
 		u.turn = nil
 	}
+}
+
+// headStart is how long user Docker keeps a processor to itself.
+const headStart = 20 * time.Second
+
+// keepTurn gives the turn back only once the service is ready, or after
+// headStart. The container has been started, but starting the engine in it is
+// what most of the boot's time goes to.
+func (u *unit) keepTurn(ctx context.Context) {
+	turn := u.turn
+	if turn == nil {
+		return
+	}
+	u.turn = nil
+	go func() {
+		defer turn.giveBack()
+		select {
+		case <-u.settled:
+		case <-time.After(headStart):
+		case <-ctx.Done():
+		}
+	}()
 }
 
 // do does one action with the container id and returns the container's id.

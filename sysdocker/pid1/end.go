@@ -24,7 +24,7 @@ type endStep struct {
 
 // Limits of the end. Together with the services' own they bound it.
 const (
-	pingLimit    = 5 * time.Second
+	pingLimit    = 15 * time.Second
 	daemonLimit  = time.Minute
 	hungLimit    = 5 * time.Second // instead, for a daemon that does not answer
 	processGrace = 10 * time.Second

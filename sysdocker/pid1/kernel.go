@@ -70,6 +70,8 @@ var sysctls = []sysctl{
 	{"vm/max_map_count", "1048576"},
 	// A dead PID 1 must not leave a dead machine: restart after 10 s.
 	{"kernel/panic", "10"},
+	// Says no quickly; see cmd/modprobe.
+	{"kernel/modprobe", filepath.Join(layout.Root, "ros/lib/bulkhead/modprobe")},
 	// The kernel runs this when hardware asks for a power-off (heat, UPS).
 	{"kernel/poweroff_cmd", filepath.Join(layout.Root, "ros/sbin/poweroff")},
 	{"fs/protected_symlinks", "1"},

@@ -109,6 +109,7 @@ func (s *system) steps() []step {
 		{name: "sysctl", do: setSysctls, optional: true},
 		{name: "cgroups", do: makeCgroups, optional: true},
 		{name: "reaper", do: s.startReaper},
+		{name: "modules-start", do: s.startModules},
 		{name: "containerd-start", do: s.startContainerd},
 		{name: "config", do: s.checkConfig, optional: true},
 		{name: "daemon-start", do: s.startDaemon},
@@ -170,7 +171,7 @@ func (s *system) guard(name string, fn func()) {
 func (s *system) fail(step string, cause error) {
 	select {
 	case <-s.ending:
-		s.log.Warn("failure during the end", "step", step, "error", cause)
+		s.log.Debug("during the end", "step", step, "error", cause)
 		return
 	default:
 	}
