@@ -58,3 +58,9 @@ func containerdRoot(dataRoot string) string { return dataRoot + "/containerd" }
 func containerdDatabase(dataRoot string) string {
 	return containerdRoot(dataRoot) + "/io.containerd.metadata.v1.bolt/meta.db"
 }
+
+// snapshotDatabase is where its layers are listed. Without either of the two,
+// the rest of containerd's root is of no use.
+func snapshotDatabase(dataRoot string) string {
+	return containerdRoot(dataRoot) + "/io.containerd.snapshotter.v1.overlayfs/metadata.db"
+}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -33,6 +34,7 @@ const (
 var (
 	errDataRoot = errors.New("data-root changed; the engine starts anew with it")
 	errNoSocket = errors.New(socketPath + " was removed; the engine starts anew")
+	errWiped    = errors.New("containerd's databases were removed; containers are killed, the engine starts anew")
 )
 
 // An engine is containerd and dockerd with all they need.
@@ -79,6 +81,7 @@ func (e *engine) run(ctx context.Context, reload <-chan os.Signal) error {
 		ended: e.dockerdEnded, changed: watchConfig(ctx)}
 	// Each is stopped on its own: dockerd needs containerd to the end.
 	background := context.WithoutCancel(ctx)
+	data := witness{files: []string{containerdDatabase(dataRoot), snapshotDatabase(dataRoot)}}
 	stopContainerd := keep(background, e.containerd)
 	stopDockerd := keep(background, e.dockerd)
 	defer stopContainerd()
@@ -96,12 +99,21 @@ func (e *engine) run(ctx context.Context, reload <-chan os.Signal) error {
 				e.log.Error("reload", "err", err)
 			}
 		case <-watch.C:
-			if err := e.check(dataRoot); err != nil {
-				// The data may be gone too, and a daemon without a socket
-				// listens to nobody: no farewell.
-				_ = e.dockerd.signal(syscall.SIGKILL)
-				return err
+			err := e.check(dataRoot)
+			if data.lost() {
+				err = errWiped
 			}
+			if err == nil {
+				continue
+			}
+			// A daemon without a socket listens to nobody: no farewell.
+			_ = e.dockerd.signal(syscall.SIGKILL)
+			stopDockerd()
+			stopContainerd()
+			if errors.Is(err, errWiped) {
+				return errors.Join(err, wipe(dataRoot))
+			}
+			return err
 		}
 	}
 }
@@ -188,6 +200,34 @@ func (e *engine) check(dataRoot string) error {
 		return errNoSocket
 	}
 	return nil
+}
+
+// A witness has seen files and notices when one is gone.
+type witness struct {
+	files []string
+	seen  []string
+}
+
+// lost reports whether a file that an earlier call saw is there no more.
+func (w *witness) lost() bool {
+	for _, file := range w.seen {
+		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+			return true
+		}
+	}
+	w.seen = slices.DeleteFunc(slices.Clone(w.files), func(file string) bool {
+		_, err := os.Stat(file)
+		return err != nil
+	})
+	return false
+}
+
+// wipe ends what someone began by removing containerd's databases, and that
+// someone, who may still be at it: the rest of containerd's files cannot be
+// told apart without them.
+func wipe(dataRoot string) error {
+	_, err := killUserTier(cgroupRoot)
+	return errors.Join(err, os.RemoveAll(containerdRoot(dataRoot)))
 }
 
 // prepareStop makes the daemon stop its containers when the machine goes down.

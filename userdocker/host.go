@@ -85,13 +85,18 @@ func listen(path, group string) (*net.UnixListener, error) {
 	return l, nil
 }
 
-// killOrphans ends what runs below the user tier's cgroups when the database
-// that knew it is gone: nothing could ever stop it otherwise. It returns the
-// number of cgroups it emptied.
+// killOrphans ends the user tier's containers when the database that knew them
+// is gone: nothing could ever stop them otherwise. It returns how many cgroups
+// it emptied.
 func killOrphans(root, dataRoot string) (int, error) {
 	if _, err := os.Stat(containerdDatabase(dataRoot)); !errors.Is(err, fs.ErrNotExist) {
 		return 0, err
 	}
+	return killUserTier(root)
+}
+
+// killUserTier kills what runs below the user tier's two cgroups.
+func killUserTier(root string) (int, error) {
 	n := 0
 	var errs []error
 	for _, parent := range []string{layout.UserCgroup, layout.UserShimCgroup} {

@@ -72,3 +72,28 @@ func TestKillOrphans(t *testing.T) {
 			killed("/user/a"), killed("/user-shims/engine"), killed("/system/c"))
 	}
 }
+
+func TestWitness(t *testing.T) {
+	dir := t.TempDir()
+	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
+	w := witness{files: []string{a, b}}
+	step := func(what string, want bool) {
+		t.Helper()
+		if got := w.lost(); got != want {
+			t.Errorf("%s: lost() = %t; want %t", what, got, want)
+		}
+	}
+	step("no file yet", false)
+	if err := os.WriteFile(a, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	step("a is new", false)
+	if err := os.WriteFile(b, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	step("b is new", false)
+	if err := os.Remove(a); err != nil {
+		t.Fatal(err)
+	}
+	step("a is gone", true)
+}

@@ -17,7 +17,7 @@ import (
 
 // limit bounds a check. The declarations' timeouts are longer, so that a hung
 // service is named by the check.
-const limit = 15 * time.Second
+const limit = 50 * time.Second
 
 // A check returns nil when its service works.
 type check func(ctx context.Context) error
