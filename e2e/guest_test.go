@@ -105,6 +105,18 @@ func (g *guest) awaitReady(mark int) error {
 	return g.repeat("user Docker answers", bootDeadline, g.succeeds("docker info"))
 }
 
+// connect logs in again when the connection is gone.
+func (g *guest) connect() error {
+	if !g.client.Ended() {
+		return nil
+	}
+	client, err := g.AwaitSSH(recovery, qemutest.LoginKey("rancher", g.key))
+	if err == nil {
+		g.client = client
+	}
+	return err
+}
+
 // try runs a shell command as rancher and returns what it did.
 func (g *guest) try(t testing.TB, command string) qemutest.Result {
 	t.Helper()
@@ -115,8 +127,10 @@ func (g *guest) try(t testing.TB, command string) qemutest.Result {
 func (g *guest) pipe(t testing.TB, command string, stdin io.Reader) (result qemutest.Result) {
 	t.Helper()
 	err := g.Await("command "+shorten(command), commandDeadline, func(ctx context.Context) error {
-		var err error
-		result, err = g.client.Run(ctx, command, stdin)
+		err := g.connect()
+		if err == nil {
+			result, err = g.client.Run(ctx, command, stdin)
+		}
 		return err
 	})
 	if err != nil {
@@ -173,6 +187,9 @@ func (g *guest) repeat(name string, deadline time.Duration, check func() error) 
 func (g *guest) output(command string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), qemutest.Scaled(10*time.Second))
 	defer cancel()
+	if err := g.connect(); err != nil {
+		return "", err
+	}
 	r, err := g.client.Run(ctx, command, nil)
 	if err == nil && r.Exit != 0 {
 		err = fmt.Errorf("%s: exit code %d: %s%s", shorten(command), r.Exit, r.Stdout, r.Stderr)

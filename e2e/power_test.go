@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -141,28 +140,4 @@ func (g *guest) restart(t *testing.T, do func()) error {
 		return err
 	}
 	return g.awaitReady(console)
-}
-
-// killAndForget kills a process of the guest; the session may die with it.
-func (g *guest) killAndForget(pid string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), qemutest.Scaled(5*time.Second))
-	defer cancel()
-	_, err := g.client.Run(ctx, "sudo kill -9 "+pid, nil)
-	return err
-}
-
-// reconnect makes sure that there is an ssh connection.
-func (g *guest) reconnect() error {
-	ctx, cancel := context.WithTimeout(context.Background(), qemutest.Scaled(5*time.Second))
-	defer cancel()
-	if _, err := g.client.Run(ctx, "true", nil); err == nil {
-		return nil
-	}
-	g.client.Close()
-	client, err := g.AwaitSSH(5*time.Second, qemutest.LoginKey("rancher", g.key))
-	if err != nil {
-		return fmt.Errorf("log in again: %s", strings.SplitN(err.Error(), "\n", 2)[0])
-	}
-	g.client = client
-	return nil
 }

@@ -69,6 +69,7 @@ type Client struct {
 	ssh *ssh.Client
 	// HostKey is the guest's public key as an authorized_keys line.
 	HostKey string
+	ended   chan struct{}
 }
 
 // dialSSH logs in once. Host keys are not checked: the address is a port of
@@ -96,6 +97,11 @@ func dialSSH(ctx context.Context, addr string, login Login) (*Client, error) {
 		return nil, err
 	}
 	c.ssh = ssh.NewClient(sc, channels, requests)
+	c.ended = make(chan struct{})
+	go func() {
+		_ = c.ssh.Wait()
+		close(c.ended)
+	}()
 	return c, nil
 }
 
@@ -119,6 +125,16 @@ func waitSSH(ctx context.Context, addr string, login Login) (*Client, error) {
 // Close ends the connection.
 func (c *Client) Close() error { return c.ssh.Close() }
 
+// Ended reports whether the connection is gone.
+func (c *Client) Ended() bool {
+	select {
+	case <-c.ended:
+		return true
+	default:
+		return false
+	}
+}
+
 // A Result is what a command in the guest did.
 type Result struct {
 	Stdout, Stderr string
@@ -129,24 +145,35 @@ type Result struct {
 // result, not an error; an error means that the command could not be run or
 // followed to its end.
 func (c *Client) Run(ctx context.Context, command string, stdin io.Reader) (Result, error) {
+	type outcome struct {
+		result Result
+		err    error
+	}
+	done := make(chan outcome, 1)
+	// In a goroutine as a whole: a guest that does not answer blocks each step.
+	go func() {
+		result, err := c.run(ctx, command, stdin)
+		done <- outcome{result, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return Result{}, fmt.Errorf("run %q: %w", command, context.Cause(ctx))
+	case o := <-done:
+		return o.result, o.err
+	}
+}
+
+func (c *Client) run(ctx context.Context, command string, stdin io.Reader) (Result, error) {
 	session, err := c.ssh.NewSession()
 	if err != nil {
 		return Result{}, fmt.Errorf("ssh session: %w", err)
 	}
 	defer session.Close()
+	stop := context.AfterFunc(ctx, func() { session.Close() })
+	defer stop()
 	var stdout, stderr bytes.Buffer
 	session.Stdout, session.Stderr, session.Stdin = &stdout, &stderr, stdin
-	done := make(chan error, 1)
-	go func() { done <- session.Run(command) }()
-	select {
-	case <-ctx.Done():
-		// Without answers from the guest the session cannot be closed in
-		// good order; the connection is given up.
-		c.ssh.Close()
-		<-done
-		err = context.Cause(ctx)
-	case err = <-done:
-	}
+	err = session.Run(command)
 	result := Result{Stdout: stdout.String(), Stderr: stderr.String()}
 	var exit *ssh.ExitError
 	if errors.As(err, &exit) {
