@@ -40,8 +40,16 @@ func prepare() error {
 
 // openEngineCgroup makes engineCgroup and opens it for clone3(2). The caller
 // closes it.
+//
+// An empty one is made anew: the kernel kills at once what is cloned into a
+// cgroup whose cgroup.kill was ever written to, since it compares the counts of
+// kills of the parent's cgroup and of the new one (seen on 6.18). One that
+// cannot be removed has shims in it, which were never killed.
 func openEngineCgroup() (*os.File, error) {
 	dir := cgroupRoot + engineCgroup
+	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.EBUSY) {
+		return nil, err
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
