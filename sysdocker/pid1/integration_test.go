@@ -145,8 +145,11 @@ func testLife(t *testing.T, m *machine) {
 	m.kill(power.SigPowerOff)
 	m.awaitEnd(syscall.SIGINT)
 	order := []string{
-		"stopping services to power off", "orchestrator: stopped", "step=services",
+		"stopping services to power off", "program=orchestrator", "step=services",
 		"Daemon shutdown complete", "step=daemon", "step=containerd", "step=processes",
+	}
+	if !strings.Contains(m.log(), "orchestrator: stopped") {
+		t.Error("services were not stopped in order")
 	}
 	rest := m.log()
 	for _, text := range order {
