@@ -331,7 +331,8 @@ func (d *decoder) merge(n *yaml.Node, key string, depth int) []pair {
 func fields(t reflect.Type) map[string]int {
 	known := make(map[string]int, t.NumField())
 	for i := range t.NumField() {
-		known[t.Field(i).Tag.Get("yaml")] = i
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ",") // ",omitempty"
+		known[name] = i
 	}
 	return known
 }

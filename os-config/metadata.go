@@ -13,10 +13,10 @@ import (
 // The cloud-init service stores it at layout.Metadata.
 type Metadata struct {
 	// Datasource is where it came from ("config-2", "cidata").
-	Datasource string   `yaml:"datasource"`
-	InstanceID string   `yaml:"instance_id"`
-	Hostname   Hostname `yaml:"hostname"`
-	PublicKeys []string `yaml:"public_keys"`
+	Datasource string   `yaml:"datasource,omitempty"`
+	InstanceID string   `yaml:"instance_id,omitempty"`
+	Hostname   Hostname `yaml:"hostname,omitempty"`
+	PublicKeys []string `yaml:"public_keys,omitempty"`
 }
 
 // Marshal returns the text that ReadMetadata reads.
