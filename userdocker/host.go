@@ -76,17 +76,21 @@ func listen(path, group string) (*net.UnixListener, error) {
 	} else if gid, err = strconv.Atoi(group); err != nil {
 		return nil, fmt.Errorf("group: %q is not a group of the docker container", group)
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	// Between bind and chmod nobody but root may connect.
-	old := unix.Umask(0o177)
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	unix.Umask(old)
+	// Bound where only root comes, and moved when its owner and mode are right.
+	// A umask would do the same, but holds for the whole process: containerd,
+	// started meanwhile, would inherit it and make image roots of mode 0600.
+	private, err := os.MkdirTemp(filepath.Dir(path), ".socket-")
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(os.Chown(path, 0, gid), os.Chmod(path, 0o660)); err != nil {
+	defer os.RemoveAll(private)
+	bound := filepath.Join(private, "bound")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: bound, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false)
+	if err := errors.Join(os.Chown(bound, 0, gid), os.Chmod(bound, 0o660), os.Rename(bound, path)); err != nil {
 		l.Close()
 		return nil, err
 	}

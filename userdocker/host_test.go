@@ -14,7 +14,6 @@ func TestListen(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l.SetUnlinkOnClose(false)
 		defer l.Close()
 	}
 	fi, err := os.Stat(path)
