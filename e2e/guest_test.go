@@ -89,20 +89,27 @@ func start(t *testing.T, o qemutest.Options, seed seedDisk, allow ...*regexp.Reg
 // awaitReady waits for the ready line of the boot that began at a console
 // position and logs in.
 func (g *guest) awaitReady(mark int) error {
+	user, err := g.awaitSystem(mark)
+	if err != nil || user != "not ready" {
+		return err
+	}
+	// On a busy host the orchestrator stops waiting before user Docker is up.
+	return g.repeat("user Docker answers", bootDeadline, g.succeeds("docker info"))
+}
+
+// awaitSystem is awaitReady without user Docker, of which it returns what the
+// ready line says.
+func (g *guest) awaitSystem(mark int) (userDocker string, err error) {
 	g.start = mark
 	ready, err := g.AwaitConsole("ready line", bootDeadline, mark, readyLine)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if g.client != nil {
 		g.client.Close()
 	}
 	g.client, err = g.AwaitSSH(loginDeadline, qemutest.LoginKey("rancher", g.key))
-	if err != nil || ready[1] != "not ready" {
-		return err
-	}
-	// On a busy host the orchestrator stops waiting before user Docker is up.
-	return g.repeat("user Docker answers", bootDeadline, g.succeeds("docker info"))
+	return ready[1], err
 }
 
 // connect logs in again when the connection is gone.

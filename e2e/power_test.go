@@ -128,17 +128,25 @@ func (g *guest) expectOff(t *testing.T, state string) {
 // restart does what makes the machine reboot and waits for the next boot.
 func (g *guest) restart(t *testing.T, do func()) error {
 	t.Helper()
+	console, err := g.reset(t, do)
+	if err != nil {
+		return err
+	}
+	return g.awaitReady(console)
+}
+
+// reset does what makes the machine reboot, waits until it goes down, and
+// returns the console position before.
+func (g *guest) reset(t *testing.T, do func()) (mark int, err error) {
+	t.Helper()
 	console, events := g.Console.Mark(), g.Monitor.Mark()
 	do()
-	err := g.Await("reset", 60*time.Second, func(ctx context.Context) error {
+	err = g.Await("reset", 60*time.Second, func(ctx context.Context) error {
 		e, err := g.Monitor.Wait(ctx, events, "RESET", "SHUTDOWN")
 		if err == nil && e.Name != "RESET" {
 			err = fmt.Errorf("the machine went off: %s", e.Data.Reason)
 		}
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	return g.awaitReady(console)
+	return console, err
 }

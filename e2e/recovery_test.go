@@ -105,8 +105,12 @@ func TestBadDaemonJSON(t *testing.T) {
 	t.Run("both, at boot", func(t *testing.T) {
 		mark := g.Console.Mark()
 		g.root(t, `echo '{"no-such-key": 1}' > /etc/docker/system-docker.json; echo '{"log-level": ' > /etc/docker/daemon.json; sync`)
-		if err := g.restart(t, func() { g.try(t, "sudo reboot") }); err != nil {
+		boot, err := g.reset(t, func() { g.try(t, "sudo reboot") })
+		if err != nil {
 			t.Fatal(err)
+		}
+		if user, err := g.awaitSystem(boot); err != nil || user != "not ready" {
+			t.Fatalf("user Docker %s, error %v; want not ready and none", user, err)
 		}
 		said := strings.Join(g.Console.Since(mark), "\n")
 		for _, cause := range []string{"system-docker.json", "no-such-key", "daemon.json"} {
@@ -115,6 +119,8 @@ func TestBadDaemonJSON(t *testing.T) {
 			}
 		}
 		g.root(t, "system-docker info")
+		g.root(t, "rm /etc/docker/daemon.json")
+		g.eventually(t, "user Docker starts by itself once the file is right", 60*time.Second, g.succeeds("docker info"))
 	})
 }
 
