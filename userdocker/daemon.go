@@ -17,7 +17,13 @@ import (
 )
 
 // containerdCommand makes the command of one run of containerd.
+//
+// A socket that an earlier run left goes first: dockerd waits for one that is
+// not there yet, but gives up on one that refuses it.
 func containerdCommand(ctx context.Context) (*exec.Cmd, error) {
+	if err := os.Remove(containerdSocket); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
 	cgroup, err := openEngineCgroup()
 	if err != nil {
 		return nil, err
