@@ -55,6 +55,14 @@ type SSH struct {
 type CloudInit struct {
 	// Wait is how many seconds to wait for a configuration disk to appear.
 	Wait int `yaml:"wait"`
+	// Datasources are where to look, the preferred first. None means disks,
+	// and what the firmware says the platform has.
+	Datasources StringList `yaml:"datasources"`
+	// Timeout is how many seconds sources on the network have to answer; 0 is
+	// the service's own limit.
+	Timeout int `yaml:"timeout"`
+	// Once makes runcmd and scripts run once per instance, not at each boot.
+	Once bool `yaml:"once"`
 }
 
 // A Service is a container in the notation of Compose version 1.
@@ -93,40 +101,39 @@ const DefaultHostname = "bulkhead"
 // notYet are keys of RancherOS that are understood but have no effect in this
 // version, so that they are told apart from mistyped ones.
 var notYet = map[string]bool{
-	"mounts":                         true,
-	"bootcmd":                        true,
-	"rancher.console":                true,
-	"rancher.bootstrap":              true,
-	"rancher.bootstrap_docker":       true,
-	"rancher.cloud_init_services":    true,
-	"rancher.cloud_init.datasources": true,
-	"rancher.defaults":               true,
-	"rancher.disable":                true,
-	"rancher.docker":                 true,
-	"rancher.force_console_rebuild":  true,
-	"rancher.http_load_retries":      true,
-	"rancher.hypervisor_service":     true,
-	"rancher.log":                    true,
-	"rancher.network":                true,
-	"rancher.no_sharedroot":          true,
-	"rancher.preload_wait":           true,
-	"rancher.registry_auths":         true,
-	"rancher.repositories":           true,
-	"rancher.resize_device":          true,
-	"rancher.restart_services":       true,
-	"rancher.rm_usr":                 true,
-	"rancher.services_include":       true,
-	"rancher.shutdown_timeout":       true,
-	"rancher.ssh.keys":               true,
-	"rancher.state.boot_dev":         true,
-	"rancher.state.boot_fstype":      true,
-	"rancher.state.cryptsetup":       true,
-	"rancher.state.lvm_scan":         true,
-	"rancher.state.mdadm_scan":       true,
-	"rancher.state.oem_dev":          true,
-	"rancher.state.oem_fstype":       true,
-	"rancher.state.rngd":             true,
-	"rancher.state.script":           true,
-	"rancher.system_docker":          true,
-	"rancher.upgrade":                true,
+	"mounts":                        true,
+	"bootcmd":                       true,
+	"rancher.console":               true,
+	"rancher.bootstrap":             true,
+	"rancher.bootstrap_docker":      true,
+	"rancher.cloud_init_services":   true,
+	"rancher.defaults":              true,
+	"rancher.disable":               true,
+	"rancher.docker":                true,
+	"rancher.force_console_rebuild": true,
+	"rancher.http_load_retries":     true,
+	"rancher.hypervisor_service":    true,
+	"rancher.log":                   true,
+	"rancher.network":               true,
+	"rancher.no_sharedroot":         true,
+	"rancher.preload_wait":          true,
+	"rancher.registry_auths":        true,
+	"rancher.repositories":          true,
+	"rancher.resize_device":         true,
+	"rancher.restart_services":      true,
+	"rancher.rm_usr":                true,
+	"rancher.services_include":      true,
+	"rancher.shutdown_timeout":      true,
+	"rancher.ssh.keys":              true,
+	"rancher.state.boot_dev":        true,
+	"rancher.state.boot_fstype":     true,
+	"rancher.state.cryptsetup":      true,
+	"rancher.state.lvm_scan":        true,
+	"rancher.state.mdadm_scan":      true,
+	"rancher.state.oem_dev":         true,
+	"rancher.state.oem_fstype":      true,
+	"rancher.state.rngd":            true,
+	"rancher.state.script":          true,
+	"rancher.system_docker":         true,
+	"rancher.upgrade":               true,
 }

@@ -38,10 +38,23 @@ const (
 	CloudConfig    = ConfDir + "/cloud-config.yml"
 	CloudConfigDir = ConfDir + "/cloud-config.d"
 	// UserData, UserScript and Metadata are what the cloud-init service made
-	// of a configuration disk.
-	UserData   = CloudConfigDir + "/boot.yml"
-	UserScript = ConfDir + "/cloud-config-script"
-	Metadata   = ConfDir + "/metadata"
+	// of a source of user data. What else it stores in CloudConfigDir matches
+	// BootParts; all of it comes before UserData. UserScripts holds the
+	// scripts when there are several.
+	Metadata    = ConfDir + "/metadata"
+	UserData    = CloudConfigDir + "/boot.yml"
+	BootParts   = CloudConfigDir + "/boot-[0-9]*.yml"
+	UserScript  = ConfDir + "/cloud-config-script"
+	UserScripts = ConfDir + "/cloud-config-scripts"
+	// How often a script in UserScripts runs, by the end of its name. With
+	// another end it is rancher.cloud_init.once that says so.
+	EachBootSuffix        = ".boot"
+	OncePerInstanceSuffix = ".instance"
+	OnceEverSuffix        = ".once"
+	// IncludeDir keeps what an #include-once of user data got.
+	IncludeDir = ConfDir + "/include-once"
+	// CommandsDone says which start commands need not run again.
+	CommandsDone = ConfDir + "/commands-done.json"
 	// SSHKeyDir holds the SSH server's host keys.
 	SSHKeyDir = ConfDir + "/ssh"
 )
@@ -57,13 +70,16 @@ const (
 	// bound into containers one by one: write them in place, never rename.
 	EtcDir = RunDir + "/etc"
 	// NetworkDir holds what DHCP and router advertisements said, by interface
-	// and protocol, and the file "ready"; NTPDir the time servers among it, as
+	// and protocol, and NetworkReady; NTPDir the time servers among it, as
 	// chrony reads them.
-	NetworkDir = RunDir + "/network"
-	NTPDir     = RunDir + "/ntp"
-	// CloudInitDone exists when the configuration has been read; the machine
-	// has its name then.
-	CloudInitDone = RunDir + "/cloud-init.done"
+	NetworkDir   = RunDir + "/network"
+	NetworkReady = NetworkDir + "/ready"
+	NTPDir       = RunDir + "/ntp"
+	// CloudInitLocal exists when all that needs no network to be read has been
+	// read, and CloudInitDone when the rest has, too; the machine has its
+	// name then.
+	CloudInitLocal = RunDir + "/cloud-init.local"
+	CloudInitDone  = RunDir + "/cloud-init.done"
 	// ConfigProblems has one line per mistake in the configuration; absent
 	// when there is none.
 	ConfigProblems = RunDir + "/config-problems"

@@ -6,11 +6,13 @@ import (
 	"path/filepath"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
+
+// hostnameSysctl is the host's /proc/sys/kernel/hostname, bound by the
+// declaration: unlike sethostname(2) it takes no capability.
+const hostnameSysctl = "/run/host/hostname"
 
 // setHostname names the machine. A name that the network service got for a
 // machine nobody named stays, should this service start again.
@@ -22,7 +24,7 @@ func setHostname(name osconfig.Hostname) error {
 			name = osconfig.DefaultHostname
 		}
 	}
-	if err := unix.Sethostname([]byte(name)); err != nil {
+	if err := os.WriteFile(hostnameSysctl, []byte(name), 0); err != nil {
 		return fmt.Errorf("set host name %s: %w", name, err)
 	}
 	return writeNames(layout.EtcDir, name)

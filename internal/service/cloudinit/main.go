@@ -1,10 +1,12 @@
 // Package cloudinit is the service that finds out how the machine is to be
-// configured: it reads a configuration disk, stores what it holds, checks the
-// whole configuration and gives the machine its name. What the configuration
-// asks for otherwise is done by the services concerned, most of it by console.
+// configured: it looks for user data on disks, in the firmware and, where there
+// is a reason to, on the network, stores what it finds, checks the whole
+// configuration and gives the machine its name. What the configuration asks
+// for otherwise is done by the services concerned, most of it by console.
 package cloudinit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,7 +23,9 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/internal/oslog"
+	"github.com/bulkhead-os/bulkhead/internal/vmguest"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
+	"github.com/bulkhead-os/bulkhead/os-config/datasource/platform"
 )
 
 // Main runs the service, or with "check" its health check.
@@ -31,9 +35,9 @@ func Main(args []string) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	log := oslog.New("cloud-init")
-	if err := run(ctx, log); err != nil {
-		log.Error("configure the machine", "err", err)
+	s := &service{log: oslog.New("cloud-init")}
+	if err := s.run(ctx); err != nil {
+		s.log.Error("configure the machine", "err", err)
 		return 1
 	}
 	// The service stays: its health tells whether the configuration took.
@@ -42,54 +46,181 @@ func Main(args []string) int {
 	return 0
 }
 
+// A service is one run.
+type service struct {
+	log        *slog.Logger
+	kernelLine string
+	sources    []platform.Source
+	timeout    time.Duration
+	local      platform.Answer
+	// later are the sources to ask once there is a network, and includes
+	// says that the local source's user data needs it.
+	later    []platform.Source
+	includes bool
+	problems []osconfig.Problem
+}
+
 // run does all the work. Mistakes in the configuration are no error.
-func run(ctx context.Context, log *slog.Logger) error {
+func (s *service) run(ctx context.Context) error {
 	kernelLine, err := os.ReadFile("/proc/cmdline")
 	if err != nil {
 		return err
 	}
-	var problems []osconfig.Problem
-	step(log, "cloud-init/config-disk", func() error {
-		found, err := readDisk(ctx, log, waitFor(string(kernelLine)))
-		problems = append(problems, found...)
+	s.kernelLine = string(kernelLine)
+	s.chooseSources()
+	s.step("cloud-init/local", func() error { return s.readLocal(ctx) })
+	found := s.applyName()
+	if err := errors.Join(os.WriteFile(layout.CloudInitLocal, nil, 0o644), dropCapabilities()); err != nil {
 		return err
-	})
-
-	start := bootlog.Now()
-	cfg, found, err := osconfig.Load("", string(kernelLine))
-	if err != nil {
-		problems = append(problems, osconfig.Problem{Source: layout.ConfDir, Text: err.Error()})
 	}
-	record(log, bootlog.Since("cloud-init/load", start, err))
-	problems = append(problems, found...)
-
-	step(log, "cloud-init/hostname", func() error { return setHostname(cfg.Hostname) })
-	if err := publish(log, problems); err != nil {
+	if len(s.later) > 0 || s.includes {
+		s.step("cloud-init/network", func() error { return s.readRemote(ctx) })
+		found = s.applyName()
+	}
+	s.problems = append(s.problems, found...)
+	if err := s.publish(); err != nil {
 		return err
 	}
 	return os.WriteFile(layout.CloudInitDone, nil, 0o644)
 }
 
-// waitFor returns how long the kernel line asks to wait for a configuration
-// disk. No other source can ask: they may lie on that disk.
-func waitFor(kernelLine string) time.Duration {
-	return time.Duration(osconfig.FromKernelLine(kernelLine).Rancher.CloudInit.Wait) * time.Second
+// usualTimeout is how long sources on the network have to answer.
+const usualTimeout = 10 * time.Second
+
+// chooseSources decides where to look.
+func (s *service) chooseSources() {
+	cfg, _, err := osconfig.Load("", s.kernelLine)
+	if err != nil {
+		s.complain(layout.ConfDir, err)
+	}
+	s.timeout = cmp.Or(time.Duration(cfg.Rancher.CloudInit.Timeout)*time.Second, usualTimeout)
+	var configured []string
+	for _, item := range cfg.Rancher.CloudInit.Datasources {
+		configured = append(configured, string(item))
+	}
+	s.sources, err = platform.Select(configured, platform.Machine{
+		DMI:        platform.ReadDMI("/sys/class/dmi/id"),
+		KernelLine: s.kernelLine,
+		Files:      platform.HostFiles(),
+		Gateway:    defaultGateway,
+		Guestinfo:  vmguest.Guestinfo,
+	})
+	if err != nil {
+		s.complain("rancher.cloud_init.datasources", err)
+	}
+}
+
+// readLocal stores what the sources hold that need no network. None is no
+// error: what an earlier boot stored stays in force.
+func (s *service) readLocal(ctx context.Context) error {
+	// Other sources than the kernel line cannot ask for the wait: they may
+	// lie on the disk that is waited for.
+	disk := time.Duration(osconfig.FromKernelLine(s.kernelLine).Rancher.CloudInit.Wait) * time.Second
+	if disk > 0 {
+		defer waiting(s.log, "a configuration disk", disk)()
+	}
+	local, index, err := askLocal(ctx, s.sources, disk)
+	s.later = remote(s.sources, index)
+	if err != nil || index < 0 {
+		return err
+	}
+	s.local = local
+	f, problems, later := take(ctx, local, &includer{cache: layout.IncludeDir})
+	s.includes = later
+	if later {
+		// The rest is read again when all of it can be.
+		f.keepUser = true
+		problems = nil
+	}
+	return s.finish(local.Source, f, problems)
+}
+
+// readRemote stores what the sources on the network hold, and what user data
+// includes. It is bounded by the two limits, whatever a server does.
+func (s *service) readRemote(ctx context.Context) error {
+	if err := awaitNetwork(ctx, s.log); err != nil {
+		s.complain(names(s.later), fmt.Errorf("not asked for user data: %w", err))
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	answer := s.local
+	if len(s.later) > 0 {
+		stop := waiting(s.log, "user data from "+names(s.later), s.timeout)
+		answers, best := platform.Ask(ctx, s.later)
+		stop()
+		var failed []platform.Answer
+		answer, failed = choose(s.local, answers, best)
+		for _, a := range failed {
+			s.complain(a.Source.String(), a.Err)
+		}
+	}
+	if !answer.Found {
+		return nil
+	}
+	old, _, err := osconfig.ReadMetadata(layout.Metadata)
+	if err != nil {
+		s.log.Warn("read the metadata of the last boot", "err", err)
+	}
+	sameInstance := old.InstanceID == answer.Result.Metadata.InstanceID
+	if !sameInstance {
+		if err := os.RemoveAll(layout.IncludeDir); err != nil {
+			s.log.Warn("forget what an earlier instance included", "err", err)
+		}
+	}
+	inc := &includer{download: platform.Download, cache: layout.IncludeDir}
+	f, problems, _ := take(ctx, answer, inc)
+	f.keepUser = inc.missed && sameInstance
+	return s.finish(answer.Source, f, problems)
+}
+
+// finish tells what was wrong about a source and stores what it held. A source
+// that cannot be read is no order to forget what an earlier boot stored.
+func (s *service) finish(source platform.Source, f finding, problems []error) error {
+	if err := errors.Join(problems...); err != nil {
+		s.complain(source.String(), err)
+		if f.res.Empty() {
+			return nil
+		}
+		f.keepUser = f.keepUser || f.res.UserData == nil
+	}
+	s.log.Info("found", "source", source.String(), "instance", f.res.Metadata.InstanceID, "keys", len(f.res.Metadata.PublicKeys),
+		"configs", len(f.user.Configs), "scripts", len(f.user.Scripts), "vendor_configs", len(f.vendor.Configs),
+		"interfaces", len(f.res.Network.Interfaces))
+	return f.store("")
+}
+
+// applyName names the machine, and returns what is wrong in the configuration.
+func (s *service) applyName() []osconfig.Problem {
+	start := bootlog.Now()
+	cfg, problems, err := osconfig.Load("", s.kernelLine)
+	if err != nil {
+		problems = append(problems, osconfig.Problem{Source: layout.ConfDir, Text: err.Error()})
+	}
+	s.record(bootlog.Since("cloud-init/load", start, err))
+	s.step("cloud-init/hostname", func() error { return setHostname(cfg.Hostname) })
+	return problems
+}
+
+// complain notes what is wrong with a source.
+func (s *service) complain(source string, err error) {
+	s.problems = append(s.problems, osconfig.Problem{Source: source, Text: strings.ReplaceAll(err.Error(), "\n", "; ")})
 }
 
 // step runs one part of the boot and records it. Its failure stops nothing: a
 // machine without its configuration must still be reachable.
-func step(log *slog.Logger, name string, do func() error) {
+func (s *service) step(name string, do func() error) {
 	start := bootlog.Now()
 	err := do()
 	if err != nil {
-		log.Error(name, "err", err)
+		s.log.Error(name, "err", err)
 	}
-	record(log, bootlog.Since(name, start, err))
+	s.record(bootlog.Since(name, start, err))
 }
 
-func record(log *slog.Logger, s bootlog.Step) {
-	if err := bootlog.Append(layout.BootEvents, s); err != nil {
-		log.Warn("record boot step", "step", s.Name, "err", err)
+func (s *service) record(step bootlog.Step) {
+	if err := bootlog.Append(layout.BootEvents, step); err != nil {
+		s.log.Warn("record boot step", "step", step.Name, "err", err)
 	}
 }
 
@@ -97,22 +228,22 @@ func record(log *slog.Logger, s bootlog.Step) {
 const shownProblems = 10
 
 // publish tells the problems to the log, to the consoles, and to whoever logs in.
-func publish(log *slog.Logger, problems []osconfig.Problem) error {
-	if len(problems) == 0 {
+func (s *service) publish() error {
+	if len(s.problems) == 0 {
 		if err := os.Remove(layout.ConfigProblems); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		return nil
 	}
 	var text strings.Builder
-	for i, p := range problems {
+	for i, p := range s.problems {
 		fmt.Fprintln(&text, p)
-		log.Warn("configuration", "problem", p.String())
+		s.log.Warn("configuration", "problem", p.String())
 		switch {
 		case i < shownProblems:
-			announce(log, "bulkhead: configuration: "+p.String())
+			announce(s.log, "bulkhead: configuration: "+p.String())
 		case i == shownProblems:
-			announce(log, "bulkhead: configuration: more in "+layout.ConfigProblems)
+			announce(s.log, "bulkhead: configuration: more in "+layout.ConfigProblems)
 		}
 	}
 	return os.WriteFile(layout.ConfigProblems, []byte(text.String()), 0o644)

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -28,8 +29,9 @@ const (
 	dockerLimit = 2 * time.Minute
 )
 
-// startScripts run after runcmd, in order, where they exist.
-var startScripts = []string{layout.UserScript, "/opt/rancher/bin/start.sh", "/etc/rc.local"}
+// localScripts run after runcmd and the scripts of the user data, in order,
+// where they exist.
+var localScripts = []string{"/opt/rancher/bin/start.sh", "/etc/rc.local"}
 
 // runCommands runs what the configuration wants run at boot. A command that
 // fails does not keep the next from running.
@@ -44,7 +46,7 @@ func (c *console) runCommands(ctx context.Context) error {
 	if err := marker.Close(); err != nil {
 		return err
 	}
-	if len(c.cfg.RunCmd) > 0 || slices.ContainsFunc(startScripts, exists) {
+	if len(c.cfg.RunCmd) > 0 || len(userScripts()) > 0 || slices.ContainsFunc(localScripts, exists) {
 		if err := wait.For(ctx, dockerLimit, wait.DockerAPI(layout.UserSocket), nil); err != nil {
 			c.log.Warn("run the start commands without user Docker", "err", err)
 		}
@@ -58,6 +60,15 @@ func exists(path string) bool {
 	return err == nil
 }
 
+// userScripts are the scripts of the user data, in order.
+func userScripts() []string {
+	several, _ := filepath.Glob(layout.UserScripts + "/*") // the pattern is good
+	if exists(layout.UserScript) {
+		return append([]string{layout.UserScript}, several...)
+	}
+	return several
+}
+
 // runAll runs the configured commands and then the scripts. Whether a script
 // is there is looked at when its turn comes: a command may have made it.
 func (c *console) runAll(ctx context.Context) error {
@@ -66,15 +77,55 @@ func (c *console) runAll(ctx context.Context) error {
 		return err
 	}
 	defer out.Close()
-	var errs []error
+	meta, _, err := osconfig.ReadMetadata(layout.Metadata)
+	errs := []error{err}
+	done, err := openLedger(layout.CommandsDone, meta.InstanceID)
+	errs = append(errs, err)
+	// All of runcmd is one: its commands build on each other.
+	run, err := done.claim(c.usualRate(), fmt.Appendf(nil, "runcmd %q", c.cfg.RunCmd))
+	errs = append(errs, err)
 	for i, cmd := range c.cfg.RunCmd {
-		errs = append(errs, c.runOne(ctx, fmt.Sprintf("runcmd[%d]", i), cmd, out))
+		if run {
+			errs = append(errs, c.runOne(ctx, fmt.Sprintf("runcmd[%d]", i), cmd, out))
+		}
 	}
-	for _, path := range startScripts {
-		cmd, err := scriptCommand(path)
-		errs = append(errs, err, c.runOne(ctx, path, cmd, out))
+	for _, path := range userScripts() {
+		text, err := os.ReadFile(path)
+		errs = append(errs, err)
+		run, err := done.claim(c.scriptRate(path), text)
+		if errs = append(errs, err); run {
+			errs = append(errs, c.runScript(ctx, path, out))
+		}
+	}
+	for _, path := range localScripts {
+		errs = append(errs, c.runScript(ctx, path, out))
 	}
 	return errors.Join(errs...)
+}
+
+// usualRate is how often commands run that do not say it themselves.
+func (c *console) usualRate() rate {
+	if c.cfg.Rancher.CloudInit.Once {
+		return oncePerInstance
+	}
+	return eachBoot
+}
+
+func (c *console) scriptRate(path string) rate {
+	switch filepath.Ext(path) {
+	case layout.EachBootSuffix:
+		return eachBoot
+	case layout.OncePerInstanceSuffix:
+		return oncePerInstance
+	case layout.OnceEverSuffix:
+		return onceEver
+	}
+	return c.usualRate()
+}
+
+func (c *console) runScript(ctx context.Context, path string, out *os.File) error {
+	cmd, err := scriptCommand(path)
+	return errors.Join(err, c.runOne(ctx, path, cmd, out))
 }
 
 // scriptCommand returns how to run a script: itself when it can be executed

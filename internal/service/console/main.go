@@ -83,11 +83,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	// cloud-init tells people about the problems.
-	cfg, _, err := osconfig.Load("", string(kernelLine))
-	if err != nil {
-		log.Error("load the configuration", "err", err)
-	}
+	cfg := configuration(ctx, log, string(kernelLine))
 	c := &console{log: log, cfg: cfg, kernelLine: string(kernelLine)}
 	c.runSteps(ctx, c.before())
 
@@ -106,6 +102,32 @@ func run(ctx context.Context, log *slog.Logger) error {
 	<-ctx.Done()
 	tasks.Wait()
 	return nil
+}
+
+// remoteMargin is how long to wait for the configuration beyond
+// rancher.cloud_init.timeout. Without that, cloud-init waits up to 20 s for the
+// network and 10 s for sources on it.
+const remoteMargin = 35 * time.Second
+
+// configuration loads the configuration as soon as cloud-init has read all of
+// it. What needs no network has been read before this service starts.
+// cloud-init tells people about the problems.
+func configuration(ctx context.Context, log *slog.Logger, kernelLine string) osconfig.Config {
+	for {
+		complete := exists(layout.CloudInitDone)
+		cfg, _, err := osconfig.Load("", kernelLine)
+		if err != nil {
+			log.Error("load the configuration", "err", err)
+		}
+		if complete {
+			return cfg
+		}
+		limit := remoteMargin + time.Duration(cfg.Rancher.CloudInit.Timeout)*time.Second
+		if err := wait.For(ctx, limit, wait.File(layout.CloudInitDone), nil); err != nil {
+			log.Warn("go on with the configuration that there is", "err", err)
+			return cfg
+		}
+	}
 }
 
 // runSteps runs steps one after the other and records each.
