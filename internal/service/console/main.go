@@ -106,7 +106,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 
 // remoteMargin is how long to wait for the configuration beyond
 // rancher.cloud_init.timeout. Without that, cloud-init waits up to 20 s for the
-// network and 10 s for sources on it.
+// network and 8 s for sources on it.
 const remoteMargin = 35 * time.Second
 
 // configuration loads the configuration as soon as cloud-init has read all of
