@@ -29,7 +29,7 @@ import (
 //
 // Maps are merged, everything else is replaced. What is wrong is left out and
 // told as problems. A file that cannot be used as a whole is replaced by the
-// copy that package store made of it. An error means that a file could not be
+// copy that package conffile made of it. An error means that a file could not be
 // read and has no copy; the configuration of the others is returned with it.
 //
 // root is "" on the running system.

@@ -42,6 +42,12 @@ type Problem struct {
 	Text string `json:"text"`
 }
 
+// warning marks the line of one.
+const warning = ": warning: "
+
+// IsWarning tells whether a line that String made is a warning.
+func IsWarning(line string) bool { return strings.Contains(line, warning) }
+
 // String is one line: "file:line:column: key: text", with "warning: " before
 // the key of a warning.
 func (p Problem) String() string {
@@ -53,9 +59,10 @@ func (p Problem) String() string {
 			fmt.Fprintf(&b, ":%d", p.Column)
 		}
 	}
-	b.WriteString(": ")
 	if p.Severity == Warning {
-		b.WriteString("warning: ")
+		b.WriteString(warning)
+	} else {
+		b.WriteString(": ")
 	}
 	if p.Key != "" {
 		b.WriteString(p.Key + ": ")

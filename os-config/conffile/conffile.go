@@ -1,17 +1,20 @@
-// Package store writes the files of the configuration: each is whole at any
+// Package conffile writes the files of the configuration: each is whole at any
 // moment, old or new, and nobody but root may read it. What is in them is the
 // business of package osconfig.
-package store
+package conffile
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/google/renameio/v2"
+	"golang.org/x/sys/unix"
 
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
@@ -40,6 +43,58 @@ func Write(path string, text []byte) error {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
+}
+
+// lockLimit is how long to wait for another writer.
+const lockLimit = 10 * time.Second
+
+// Update replaces a file by what change makes of its content, which is nil
+// when there is no file. Of several writers at the same time each sees what
+// the one before it wrote.
+func Update(ctx context.Context, path string, change func(old []byte) ([]byte, error)) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	unlock, err := lock(ctx, filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	old, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	text, err := change(old)
+	if err != nil {
+		return err
+	}
+	return Write(path, text)
+}
+
+// lock takes the lock of a directory, which ends with the process at the latest.
+func lock(ctx context.Context, dir string) (unlock func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, lockLimit)
+	defer cancel()
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err := unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return func() { d.Close() }, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			d.Close()
+			return nil, fmt.Errorf("lock %s: %w", dir, err)
+		}
+		select {
+		case <-ctx.Done():
+			d.Close()
+			return nil, fmt.Errorf("lock %s: another program holds it: %w", dir, ctx.Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // RememberGood keeps a copy of each configuration file that can be used as a
