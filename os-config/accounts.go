@@ -243,23 +243,23 @@ func (p *passwordLine) setText(text string) error {
 // HostKeys are the keys of the SSH server.
 type HostKeys struct {
 	// Private RSA key.
-	RSAPrivate PrivateKey `yaml:"rsa_private"`
+	RSAPrivate PrivateKey `yaml:"rsa_private" eg:"'-----BEGIN OPENSSH PRIVATE KEY-----…'"`
 	// Public RSA key.
-	RSAPublic AuthorizedKey `yaml:"rsa_public"`
+	RSAPublic AuthorizedKey `yaml:"rsa_public" eg:"ssh-rsa AAAA…"`
 	// Certificate of the RSA key.
-	RSACertificate AuthorizedKey `yaml:"rsa_certificate"`
+	RSACertificate AuthorizedKey `yaml:"rsa_certificate" eg:"ssh-rsa-cert-v01@openssh.com AAAA…"`
 	// Private ECDSA key.
-	ECDSAPrivate PrivateKey `yaml:"ecdsa_private"`
+	ECDSAPrivate PrivateKey `yaml:"ecdsa_private" eg:"'-----BEGIN OPENSSH PRIVATE KEY-----…'"`
 	// Public ECDSA key.
-	ECDSAPublic AuthorizedKey `yaml:"ecdsa_public"`
+	ECDSAPublic AuthorizedKey `yaml:"ecdsa_public" eg:"ecdsa-sha2-nistp256 AAAA…"`
 	// Certificate of the ECDSA key.
-	ECDSACertificate AuthorizedKey `yaml:"ecdsa_certificate"`
+	ECDSACertificate AuthorizedKey `yaml:"ecdsa_certificate" eg:"ecdsa-sha2-nistp256-cert-v01@openssh.com AAAA…"`
 	// Private Ed25519 key.
-	Ed25519Private PrivateKey `yaml:"ed25519_private"`
+	Ed25519Private PrivateKey `yaml:"ed25519_private" eg:"'-----BEGIN OPENSSH PRIVATE KEY-----…'"`
 	// Public Ed25519 key.
-	Ed25519Public AuthorizedKey `yaml:"ed25519_public"`
+	Ed25519Public AuthorizedKey `yaml:"ed25519_public" eg:"ssh-ed25519 AAAA…"`
 	// Certificate of the Ed25519 key.
-	Ed25519Certificate AuthorizedKey `yaml:"ed25519_certificate"`
+	Ed25519Certificate AuthorizedKey `yaml:"ed25519_certificate" eg:"ssh-ed25519-cert-v01@openssh.com AAAA…"`
 	// Private DSA key.
 	DSAPrivate Secret `yaml:"dsa_private" instead:"SSH has given up DSA; use ed25519_private"`
 	// Public DSA key.

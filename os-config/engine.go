@@ -52,13 +52,13 @@ type Engine struct {
 	// Arguments of dockerd when `tls` is set.
 	TLSArgs []string `yaml:"tls_args" eg:"[--tlsverify, '-H=0.0.0.0:2376']"`
 	// Certificate of the authority whose clients may connect.
-	CACert string `yaml:"ca_cert"`
+	CACert string `yaml:"ca_cert" eg:"'-----BEGIN CERTIFICATE-----…'"`
 	// Its key. Keep it elsewhere.
-	CAKey Secret `yaml:"ca_key"`
+	CAKey Secret `yaml:"ca_key" eg:"'-----BEGIN PRIVATE KEY-----…'"`
 	// Certificate of the daemon.
-	ServerCert string `yaml:"server_cert"`
+	ServerCert string `yaml:"server_cert" eg:"'-----BEGIN CERTIFICATE-----…'"`
 	// Its key.
-	ServerKey Secret `yaml:"server_key"`
+	ServerKey Secret `yaml:"server_key" eg:"'-----BEGIN PRIVATE KEY-----…'"`
 	// Container whose mounts the engine sees.
 	StorageContext string `yaml:"storage_context" instead:"the engine has a container of its own and sees the host's directories"`
 	// Run containers' root as another user of the host.

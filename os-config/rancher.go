@@ -116,19 +116,19 @@ type Repository struct {
 // A RegistryAuth is a login at a registry.
 type RegistryAuth struct {
 	// Name to log in with.
-	Username string `yaml:"username"`
+	Username string `yaml:"username" eg:"bulk"`
 	// Password or token.
-	Password Secret `yaml:"password"`
+	Password Secret `yaml:"password" eg:"head"`
 	// Both, `name:password` in base64, as ~/.docker/config.json has it.
-	Auth Secret `yaml:"auth"`
+	Auth Secret `yaml:"auth" eg:"YnVsazpoZWFk"`
 	// Mail address; unused by today's registries.
-	Email string `yaml:"email"`
+	Email string `yaml:"email" eg:"bulk@example.org"`
 	// Address of the registry when it differs from the host.
-	ServerAddress string `yaml:"serveraddress" alias:"server_address"`
+	ServerAddress string `yaml:"serveraddress" alias:"server_address" eg:"https://registry.example.org"`
 	// Token to get access tokens with.
-	IdentityToken Secret `yaml:"identitytoken" alias:"identity_token"`
+	IdentityToken Secret `yaml:"identitytoken" alias:"identity_token" eg:"eyJhbGciOi…"`
 	// Access token.
-	RegistryToken Secret `yaml:"registrytoken" alias:"registry_token"`
+	RegistryToken Secret `yaml:"registrytoken" alias:"registry_token" eg:"eyJhbGciOi…"`
 }
 
 // State says where the machine keeps what must last.

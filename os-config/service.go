@@ -201,9 +201,9 @@ type Service struct {
 // A Ulimit is a limit of a process.
 type Ulimit struct {
 	// What a process begins with.
-	Soft Signed `yaml:"soft"`
+	Soft Signed `yaml:"soft" eg:"1024"`
 	// What it may raise it to.
-	Hard Signed `yaml:"hard"`
+	Hard Signed `yaml:"hard" eg:"4096"`
 }
 
 // A Healthcheck tells whether a container is well.

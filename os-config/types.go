@@ -14,7 +14,7 @@ package osconfig
 // The comments above the fields are the documentation: write them for people
 // who configure machines. After a change run go generate.
 
-//go:generate go test ./reference -run TestGenerated -update
+//go:generate go test -run TestGenerated -update .
 
 // Config is a machine's whole configuration.
 type Config struct {
