@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -15,8 +14,9 @@ const (
 	// maxNodes bounds the work that one source can cause through aliases
 	// that repeat other aliases.
 	maxNodes = 200_000
-	// maxProblems is how many mistakes of one source are told.
-	maxProblems = 50
+	// maxProblems is how many mistakes, and how many warnings, of one source
+	// are told.
+	maxProblems = 100
 	// maxMerge is how deep "<<" may nest.
 	maxMerge = 16
 )
@@ -30,15 +30,16 @@ const (
 type decoder struct {
 	source   string
 	problems []Problem
-	// nodes and told count within the source.
-	nodes, told int
-	structs     map[reflect.Type]*structKeys
+	// nodes, and told by severity, count within the source.
+	nodes   int
+	told    [2]int
+	structs map[reflect.Type]*structKeys
 	// origins is filled when it is there.
 	origins Origins
 }
 
 // from begins another source.
-func (d *decoder) from(source string) { d.source, d.nodes, d.told = source, 0, 0 }
+func (d *decoder) from(source string) { d.source, d.nodes, d.told = source, 0, [2]int{} }
 
 // spend counts a node and reports whether it may still be looked at.
 func (d *decoder) spend(n *yaml.Node, key string) bool {
@@ -60,12 +61,12 @@ func (d *decoder) warn(n *yaml.Node, key, format string, args ...any) {
 }
 
 func (d *decoder) note(severity Severity, n *yaml.Node, key, text string) {
-	d.told++
-	switch {
-	case d.told == maxProblems+1:
-		d.problems = append(d.problems, Problem{Source: d.source, Text: "more problems are left out"})
+	d.told[severity]++
+	switch told := d.told[severity]; {
+	case told == maxProblems+1:
+		d.problems = append(d.problems, Problem{Severity: severity, Source: d.source, Text: "more of them are left out"})
 		return
-	case d.told > maxProblems:
+	case told > maxProblems:
 		return
 	}
 	p := Problem{Severity: severity, Source: d.source, Key: key, Text: text}
@@ -79,9 +80,13 @@ func (d *decoder) note(severity Severity, n *yaml.Node, key, text string) {
 // text is one that can be used, if only as empty.
 func (d *decoder) parse(text []byte) (*yaml.Node, bool) {
 	var doc yaml.Node
+	if line, column, bad := badCharacter(text); bad {
+		d.problem(&yaml.Node{Line: line, Column: column}, "", "nothing of it applies, this is no text in UTF-8")
+		return nil, false
+	}
 	if err := yaml.Unmarshal(text, &doc); err != nil {
-		line, why := syntaxError(err)
-		d.problem(&yaml.Node{Line: line}, "", "nothing of it applies, it is not valid YAML: %s", why)
+		line, column, why := syntaxError(text, err)
+		d.problem(&yaml.Node{Line: line, Column: column}, "", "nothing of it applies, it is not valid YAML: %s", why)
 		return nil, false
 	}
 	if len(doc.Content) == 0 {
@@ -96,23 +101,6 @@ func (d *decoder) parse(text []byte) (*yaml.Node, bool) {
 		return nil, false
 	}
 	return root, true
-}
-
-// syntaxError finds the line in an error of yaml.v3, which has no type, and
-// leaves out what it may quote of the text.
-func syntaxError(err error) (line int, why string) {
-	why = strings.TrimPrefix(err.Error(), "yaml: ")
-	if rest, found := strings.CutPrefix(why, "line "); found {
-		if digits, text, found := strings.Cut(rest, ": "); found {
-			if n, err := strconv.Atoi(digits); err == nil {
-				line, why = n, text
-			}
-		}
-	}
-	if strings.HasPrefix(why, "unknown anchor") {
-		why = "a value that begins with * refers to an anchor (&) that is not there; does it lack quotes?"
-	}
-	return line, why
 }
 
 // A shaped value has more than one notation and reads its node itself.
@@ -314,11 +302,30 @@ func (d *decoder) unknownKey(n *yaml.Node, path, name string, keys *structKeys) 
 		d.problem(n, path, "not supported here: %s", why)
 		return
 	}
+	if elsewhere := d.elsewhere(path); elsewhere != "" {
+		d.problem(n, path, "unknown key here; did you mean %s?", elsewhere)
+		return
+	}
 	if near := nearest(name, keys.names); near != "" {
 		d.problem(n, path, "unknown key; did you mean %s?", near)
 		return
 	}
 	d.problem(n, path, "unknown key")
+}
+
+// elsewhere returns the key that a path means which is too high or too low by
+// one level: sysctl for rancher.sysctl, or "".
+func (d *decoder) elsewhere(path string) string {
+	if name, below := strings.CutPrefix(path, "rancher."); below {
+		if _, known := d.keysOf(reflect.TypeFor[Config]()).byName[name]; known {
+			return name
+		}
+		return ""
+	}
+	if _, known := d.keysOf(reflect.TypeFor[Rancher]()).byName[path]; known {
+		return "rancher." + path
+	}
+	return ""
 }
 
 // A keyed map checks its keys.

@@ -116,7 +116,7 @@ func valueNode(t reflect.Type, value string) (*yaml.Node, error) {
 	}
 	var doc yaml.Node
 	if err := yaml.Unmarshal([]byte(value), &doc); err != nil {
-		_, why := syntaxError(err)
+		_, _, why := syntaxError([]byte(value), err)
 		return nil, fmt.Errorf("not valid YAML: %s", why)
 	}
 	if len(doc.Content) == 0 {

@@ -124,9 +124,9 @@ func TestProblems(t *testing.T) {
 		{"mistyped key", "hostnam: a\n", []string{"f:1:1: hostnam: unknown key; did you mean hostname?"}},
 		{"mistyped key below", "rancher:\n  sshh:\n    port: 22\n", []string{"f:2:3: rancher.sshh: unknown key; did you mean ssh?"}},
 		{"nothing near", "zzzzzz: 1", []string{"f:1:1: zzzzzz: unknown key"}},
-		{"not yet", "mounts: []\nrancher: {network: {interfaces: {}}}", []string{
-			"f:1:1: warning: mounts: has no effect in this version", "f:2:11: warning: rancher.network: has no effect in this version"}},
-		{"syntax", "a: b\n  c: [\n", []string{"f:2: nothing of it applies, it is not valid YAML: mapping values are not allowed in this context"}},
+		{"not yet", "rancher: {preload_wait: yes, repositories: {}}", []string{
+			"f:1:11: warning: rancher.preload_wait: has no effect in this version", "f:1:30: warning: rancher.repositories: has no effect in this version"}},
+		{"syntax", "a: b\n  c: [\n", []string{"f:2:4: nothing of it applies, it is not valid YAML: mapping values are not allowed in this context"}},
 		{"list at the top", "- a\n", []string{"f:1:1: want keys with values at the top, have a list"}},
 		{"text at the top", "hello", []string{"f:1:1: want keys with values at the top, have a single value"}},
 		{"wrong types", "hostname: [a]\nssh_authorized_keys: a\nruncmd: {a: b}\nrancher: {services: [], ssh: {port: many}, debug: maybe, modules: [[a]], cloud_init: {wait: -1}}", []string{
@@ -334,30 +334,4 @@ func TestSecretsAreHidden(t *testing.T) {
 	if strings.Contains(b.String(), "hunter2") || strings.Contains(b.String(), "68756e74") {
 		t.Errorf("the password shows:\n%s", b.String())
 	}
-}
-
-// FuzzMerge: no text may cause a panic, and merging twice changes nothing.
-func FuzzMerge(f *testing.F) {
-	for _, seed := range []string{
-		"", "#cloud-config\nhostname: a\n", "a: &a [*a]\n", "<<: {hostname: a}\n", "rancher: {services: {a: &a {<<: *a}}}",
-		"runcmd: [a, [b, 1], {c: d}, ~]", "write_files: [{path: /a, permissions: 0x1, encoding: b64}]",
-		"rancher: {sysctl: {1: 2, [a]: b}, services: {a: {environment: {A: ~}, labels: [a=b, ~]}}}",
-		"hostname: !!binary x", "? a\n: b", "--- \n...\n---\nb", "\xff\xfe", "rancher.services.a.environment.B",
-	} {
-		f.Add([]byte(seed), seed)
-	}
-	f.Fuzz(func(t *testing.T, text []byte, line string) {
-		once := Defaults()
-		for _, p := range once.Merge("f", text) {
-			_ = p.String()
-		}
-		d := decoder{source: kernelLine}
-		d.mergeParameters(&once, "rancher."+line+" cc."+line)
-		for _, p := range d.problems {
-			_ = p.String()
-		}
-		for _, file := range once.WriteFiles {
-			_, _ = file.Bytes()
-		}
-	})
 }

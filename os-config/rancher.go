@@ -174,7 +174,7 @@ type Upgrade struct {
 	// Image that upgrades come in.
 	Image string `yaml:"image" eg:"example/os"`
 	// Version to go back to; RancherOS set it itself.
-	Rollback string `yaml:"rollback" instead:"use ros os rollback"`
+	Rollback string `yaml:"rollback" instead:"an upgrade keeps the version before it, which the boot menu offers"`
 	// What to do about a new version without being asked.
 	Policy UpgradePolicy `yaml:"policy" eg:"none"`
 }

@@ -1,6 +1,7 @@
 package osconfig
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
@@ -199,16 +200,20 @@ func (l *KeyList) setNode(d *decoder, n *yaml.Node, key string) bool {
 		if !ok {
 			continue
 		}
+		var bad error
 		for line := range strings.Lines(text) {
 			if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
 				continue
 			}
 			k, err := ParseAuthorizedKey(line)
 			if err != nil {
-				d.problem(item, at, "%v", err)
+				bad = cmp.Or(bad, err)
 				continue
 			}
 			list = append(list, k)
+		}
+		if bad != nil {
+			d.problem(item, at, "%v", bad)
 		}
 	}
 	*l = list

@@ -18,7 +18,7 @@ import (
 func replaceKey(text []byte, path []string, value *yaml.Node) ([]byte, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(text, &doc); err != nil {
-		line, why := syntaxError(err)
+		line, _, why := syntaxError(text, err)
 		return nil, fmt.Errorf("the file is not valid YAML, mend it first: line %d: %s", line, why)
 	}
 	if len(doc.Content) == 0 || isNull(resolve(doc.Content[0])) {

@@ -374,7 +374,7 @@ type MountOptions string
 
 func (o *MountOptions) setText(text string) error {
 	for option := range strings.SplitSeq(text, ",") {
-		if option == "" || strings.ContainsAny(option, " \t\n\x00") {
+		if option == "" && text != "" || strings.ContainsAny(option, " \t\n\x00") {
 			return errors.New("want options of mount with commas between them and no blanks")
 		}
 	}
