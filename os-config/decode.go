@@ -328,6 +328,12 @@ func (d *decoder) elsewhere(path string) string {
 	return ""
 }
 
+// An entry that is usablePartly is not left out for a mistake in one of its
+// keys.
+type usablePartly interface {
+	usablePartly()
+}
+
 // A keyed map checks its keys.
 type keyed interface {
 	checkKey(name string) error
@@ -350,7 +356,9 @@ func (d *decoder) decodeMap(n *yaml.Node, v reflect.Value, key string) bool {
 		}
 		// An entry with a mistake is left out; the map itself is good.
 		d.decodeEntry(v, p.name, func(elem reflect.Value) bool {
-			return d.decode(p.value, elem, join(key, p.name))
+			ok := d.decode(p.value, elem, join(key, p.name))
+			_, partly := elem.Addr().Interface().(usablePartly)
+			return ok || partly && resolve(p.value).Kind == yaml.MappingNode
 		})
 	}
 	return true

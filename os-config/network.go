@@ -74,6 +74,9 @@ type Interface struct {
 	WifiNetwork string `yaml:"wifi_network" instead:"there is no firmware for wireless devices; use a cable"`
 }
 
+// usablePartly: a machine with a mistyped mtu should still have its address.
+func (*Interface) usablePartly() {}
+
 // A WifiNetwork is a wireless network, as wpa_supplicant.conf(5) has it.
 type WifiNetwork struct {
 	// Its name on the air.

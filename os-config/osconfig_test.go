@@ -176,16 +176,23 @@ rancher:
   services:
     bad: {privileged: perhaps}
     good: {image: a}
+  network:
+    interfaces:
+      eth0: {mtu: x, address: 10.0.0.2/24}
+      eth1: dhcp
 `
 	cfg := Defaults()
-	if problems := cfg.Merge("f", []byte(text)); len(problems) != 4 {
-		t.Errorf("problems = %v; want 4", problems)
+	d := decoder{source: "f"}
+	d.mergeText(&cfg, []byte(text))
+	if d.told[Error] != 6 {
+		t.Errorf("problems = %v; want 6 mistakes", d.problems)
 	}
 	want := Defaults()
 	want.Hostname = "good"
 	want.WriteFiles = []File{{Path: "/good", Owner: "root", Permissions: 0o644, Container: "console"}}
 	want.Rancher.SSH.ListenAddress = "10.0.0.1"
 	want.Rancher.Services = map[string]Service{"good": {Image: "a"}}
+	want.Rancher.Network.Interfaces = Interfaces{"eth0": {Address: "10.0.0.2/24"}}
 	if diff := cmp.Diff(want, cfg, cmp.AllowUnexported(Encoding{})); diff != "" {
 		t.Errorf("configuration (-want +got):\n%s", diff)
 	}
