@@ -13,7 +13,7 @@ import (
 const (
 	// maxNodes bounds the work that one source can cause through aliases
 	// that repeat other aliases.
-	maxNodes = 200_000
+	maxNodes = 50_000
 	// maxProblems is how many mistakes, and how many warnings, of one source
 	// are told.
 	maxProblems = 100

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -61,6 +62,12 @@ func (d *decoder) load(root, kernelCommandLine string) (Config, error) {
 	}
 	if cfg.Rancher.Debug {
 		cfg.Rancher.Log, cfg.Rancher.Docker.Debug, cfg.Rancher.SystemDocker.Debug = true, true, true
+	}
+	d.from("configuration")
+	for _, name := range slices.Sorted(maps.Keys(cfg.Rancher.Services)) {
+		if cfg.Rancher.Services[name].Image == "" {
+			d.problem(nil, "rancher.services."+name, "no source names an image for it")
+		}
 	}
 	meta, found, err := ReadMetadata(filepath.Join(root, layout.Metadata))
 	d.problems = append(d.problems, found...)

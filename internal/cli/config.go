@@ -121,7 +121,13 @@ func (p places) load() (osconfig.Config, osconfig.Origins, []osconfig.Problem, e
 		return osconfig.Config{}, nil, nil, err
 	}
 	cfg, origins, problems, err := osconfig.LoadWithOrigins(p.root, string(kernelLine))
-	return cfg, origins, problems, withSudo(err)
+	if errors.Is(err, fs.ErrPermission) {
+		return cfg, nil, nil, withSudo(err)
+	}
+	if err != nil { // of one source; the others count
+		problems = append(problems, osconfig.Problem{Source: layout.ConfDir, Text: err.Error()})
+	}
+	return cfg, origins, problems, nil
 }
 
 // withSudo tells what to do about a lack of rights.
