@@ -89,6 +89,9 @@ func (d *decoder) parse(text []byte) (*yaml.Node, bool) {
 		d.problem(&yaml.Node{Line: line, Column: column}, "", "nothing of it applies, it is not valid YAML: %s", why)
 		return nil, false
 	}
+	if line := secondDocument(text); line > 0 {
+		d.problem(&yaml.Node{Line: line, Column: 1}, "", "only what is above --- counts")
+	}
 	if len(doc.Content) == 0 {
 		return nil, true
 	}

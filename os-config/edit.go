@@ -84,7 +84,10 @@ func mergeNodes(text []byte, path []string, t reflect.Type, n *yaml.Node) ([]byt
 		if mergeable := (below.Kind() == reflect.Struct || below.Kind() == reflect.Map) && !isLeaf(reflect.New(below).Elem()); mergeable && value.Kind == yaml.MappingNode {
 			text, err = mergeNodes(text, at, below, value)
 		} else {
-			text, err = replaceKey(text, at, plain(value))
+			var copied *yaml.Node
+			if copied, err = plain(value); err == nil {
+				text, err = replaceKey(text, at, copied)
+			}
 		}
 		if err != nil {
 			return nil, err
@@ -94,13 +97,25 @@ func mergeNodes(text []byte, path []string, t reflect.Type, n *yaml.Node) ([]byt
 }
 
 // plain returns a copy of a node without anchors and aliases, which mean
-// nothing in another file.
-func plain(n *yaml.Node) *yaml.Node {
-	c := *resolve(n)
-	c.Anchor = ""
-	c.Content = nil
-	for _, child := range resolve(n).Content {
-		c.Content = append(c.Content, plain(child))
+// nothing in another file. Aliases may repeat each other without end.
+func plain(n *yaml.Node) (*yaml.Node, error) {
+	left := maxNodes
+	c := expand(n, &left)
+	if left < 0 {
+		return nil, errors.New("too large; are there aliases of aliases?")
+	}
+	return c, nil
+}
+
+func expand(n *yaml.Node, left *int) *yaml.Node {
+	n = resolve(n)
+	c := *n
+	c.Anchor, c.Content = "", nil
+	for _, child := range n.Content {
+		if *left--; *left < 0 {
+			break
+		}
+		c.Content = append(c.Content, expand(child, left))
 	}
 	return &c
 }
@@ -122,7 +137,7 @@ func valueNode(t reflect.Type, value string) (*yaml.Node, error) {
 	if len(doc.Content) == 0 {
 		return nil, errors.New("the value is empty; to take a key away use delete")
 	}
-	return plain(doc.Content[0]), nil
+	return plain(doc.Content[0])
 }
 
 // noNewMistake compares the mistakes of two texts.

@@ -53,6 +53,7 @@ func TestSet(t *testing.T) {
 		{"no line end", "hostname: a", "rancher.debug", "true", "hostname: a", "hostname: a\nrancher:\n  debug: true\n"},
 		{"null", "rancher:\nhostname: a\n", "rancher.debug", "true", "rancher:\n", "rancher:\n  debug: true\n"},
 		{"mistakes elsewhere stay", "hostnam: a\nhostname: b\n", "hostname", "c", "hostname: b", "hostname: c"},
+		{"end of the document", "---\nhostname: a\n...\n", "fqdn", "b", "a\n", "a\nfqdn: b\n"},
 		{"windows", "hostname: a\r\nfqdn: b\r\n", "fqdn", "c", "fqdn: b\r\n", "fqdn: c\n"},
 	}
 	for _, tt := range tests {
@@ -80,6 +81,8 @@ func TestSetRefuses(t *testing.T) {
 		{"map key", editText, "rancher.network.interfaces.a b.dhcp", "true", "want the name of an interface"},
 		{"syntax", editText, "runcmd", "[", "runcmd: not valid YAML: "},
 		{"nothing", editText, "runcmd", "", "runcmd: the value is empty"},
+		{"documents", "---\nhostname: a\n---\nhostname: b\n", "hostname", "c", "below line 2 first"},
+		{"endless", editText, "runcmd", "&a [*a]", "runcmd: too large"},
 		{"no key", editText, "", "a", "want a key"},
 		{"broken file", "a: [\n", "hostname", "a", "mend it first: line "},
 		{"list", "- a\n", "hostname", "a", "the file holds a list"},

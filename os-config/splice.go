@@ -28,6 +28,9 @@ func replaceKey(text []byte, path []string, value *yaml.Node) ([]byte, error) {
 		added, err := encodeNode(nested(path, value))
 		return append(endLine(text), added...), err
 	}
+	if line := secondDocument(text); line > 0 {
+		return nil, fmt.Errorf("the file holds several documents, of which the first counts; take away what is below line %d first", line-1)
+	}
 	root := doc.Content[0]
 	if root.Kind != yaml.MappingNode {
 		return nil, fmt.Errorf("the file holds %s; want keys with values", kind(root))
@@ -48,7 +51,7 @@ func replaceKey(text []byte, path []string, value *yaml.Node) ([]byte, error) {
 	var again yaml.Node
 	err = yaml.Unmarshal(edited, &again)
 	emptied := len(root.Content) == 0 && len(again.Content) == 0
-	if err != nil || !emptied && !sameTree(&again, &doc, 0) {
+	if err != nil || !emptied && !sameTree(&again, &doc) {
 		if edited, err = encodeNode(&doc); err != nil {
 			return nil, err
 		}
@@ -162,6 +165,9 @@ func editLines(text []byte, root *yaml.Node, path []string, value *yaml.Node) ([
 	lines := strings.SplitAfter(string(endLine(text)), "\n")
 	lines = lines[:len(lines)-1] // the empty one at the end
 	n, limit := root, len(lines) // a mapping, and how many lines there are up to its end
+	if end := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line, "...") }); end >= root.Line {
+		limit = end
+	}
 	for ; ; path = path[1:] {
 		column := n.Content[0].Column - 1
 		i := find(n, path[0])
@@ -233,15 +239,17 @@ func copyTree(n *yaml.Node) *yaml.Node {
 	return &c
 }
 
-// sameTree tells whether two trees mean the same. Trees that hold themselves
-// do not.
-func sameTree(a, b *yaml.Node, depth int) bool {
-	a, b = resolve(a), resolve(b)
-	if depth > 50 || a.Kind != b.Kind || len(a.Content) != len(b.Content) || a.Kind == yaml.ScalarNode && (a.ShortTag() != b.ShortTag() || a.Value != b.Value) {
+// sameTree tells whether two trees are the same but for comments and the way
+// they are written. Like names refer to like anchors.
+func sameTree(a, b *yaml.Node) bool {
+	if a.Kind != b.Kind || a.Anchor != b.Anchor || a.Value != b.Value || len(a.Content) != len(b.Content) {
+		return false
+	}
+	if a.Kind == yaml.ScalarNode && a.ShortTag() != b.ShortTag() {
 		return false
 	}
 	for i := range a.Content {
-		if !sameTree(a.Content[i], b.Content[i], depth+1) {
+		if !sameTree(a.Content[i], b.Content[i]) {
 			return false
 		}
 	}

@@ -31,6 +31,25 @@ func badCharacter(text []byte) (line, column int, found bool) {
 	return 0, 0, false
 }
 
+// secondDocument returns the line of the "---" behind which another document
+// begins, or 0. Only the first document of a text counts.
+func secondDocument(text []byte) int {
+	n, content := 0, false
+	for line := range bytes.Lines(text) {
+		n++
+		switch trimmed := bytes.TrimSpace(line); {
+		case bytes.HasPrefix(line, []byte("---")) && (len(trimmed) == 3 || line[3] == ' '):
+			if content {
+				return n
+			}
+			content = len(trimmed) > 3
+		case len(trimmed) > 0 && trimmed[0] != '#' && trimmed[0] != '%':
+			content = true
+		}
+	}
+	return 0
+}
+
 // syntaxError finds the position in an error of yaml.v3, which has no type and
 // tells no column, and leaves out what it may quote of the text.
 func syntaxError(text []byte, err error) (line, column int, why string) {
