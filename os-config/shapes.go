@@ -202,3 +202,23 @@ func (d *decoder) assignments(n *yaml.Node, key string) ([]assignment, bool) {
 	}
 	return set, ok
 }
+
+// Anything is the value of a key that does nothing.
+type Anything struct{}
+
+func (Anything) setNode(*decoder, *yaml.Node, string) bool { return true }
+
+// Names are a list of names, or a map whose keys are the names.
+type Names []string
+
+func (l *Names) setNode(d *decoder, n *yaml.Node, key string) bool {
+	if n.Kind != yaml.MappingNode {
+		return (*StringList)(l).setNode(d, n, key)
+	}
+	pairs, ok := d.pairs(n, key, 0)
+	*l = make(Names, len(pairs))
+	for i, p := range pairs {
+		(*l)[i] = p.name
+	}
+	return ok
+}

@@ -25,6 +25,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/oslog"
 	"github.com/bulkhead-os/bulkhead/internal/vmguest"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
+	"github.com/bulkhead-os/bulkhead/os-config/conffile"
 	"github.com/bulkhead-os/bulkhead/os-config/datasource/platform"
 )
 
@@ -78,6 +79,7 @@ func (s *service) run(ctx context.Context) error {
 		found = s.applyName()
 	}
 	s.problems = append(s.problems, found...)
+	s.step("cloud-init/last-good", func() error { return conffile.RememberGood("") })
 	if err := s.publish(); err != nil {
 		return err
 	}
@@ -228,7 +230,8 @@ func (s *service) record(step bootlog.Step) {
 // shownProblems is how many problems the consoles show.
 const shownProblems = 10
 
-// publish tells the problems to the log, to the consoles, and to whoever logs in.
+// publish tells the problems to the log and to whoever logs in, and mistakes
+// to the consoles too.
 func (s *service) publish() error {
 	if len(s.problems) == 0 {
 		if err := os.Remove(layout.ConfigProblems); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -237,13 +240,17 @@ func (s *service) publish() error {
 		return nil
 	}
 	var text strings.Builder
-	for i, p := range s.problems {
+	shown := 0
+	for _, p := range s.problems {
 		fmt.Fprintln(&text, p)
 		s.log.Warn("configuration", "problem", p.String())
-		switch {
-		case i < shownProblems:
+		if p.Severity != osconfig.Error {
+			continue
+		}
+		switch shown++; {
+		case shown <= shownProblems:
 			announce(s.log, "bulkhead: configuration: "+p.String())
-		case i == shownProblems:
+		case shown == shownProblems+1:
 			announce(s.log, "bulkhead: configuration: more in "+layout.ConfigProblems)
 		}
 	}
@@ -257,7 +264,7 @@ func announce(log *slog.Logger, line string) {
 }
 
 // check is the health check: the configuration has been read and has no
-// mistakes. `system-docker inspect` keeps what it prints.
+// mistakes; warnings are none. `system-docker inspect` keeps what it prints.
 func check() int {
 	if _, err := os.Stat(layout.CloudInitDone); err != nil {
 		fmt.Println("the configuration has not been read")
@@ -271,6 +278,15 @@ func check() int {
 		fmt.Println(err)
 		return 1
 	}
-	fmt.Printf("mistakes in the configuration:\n%s", text)
+	var mistakes strings.Builder
+	for line := range strings.Lines(string(text)) {
+		if !osconfig.IsWarning(line) {
+			mistakes.WriteString(line)
+		}
+	}
+	if mistakes.Len() == 0 {
+		return 0
+	}
+	fmt.Printf("mistakes in the configuration:\n%s", mistakes.String())
 	return 1
 }

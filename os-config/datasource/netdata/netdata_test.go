@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 
 var update = flag.Bool("update", false, "write the expected files anew")
@@ -40,6 +42,12 @@ func TestConvert(t *testing.T) {
 			config, err := network.CloudConfig()
 			if err != nil {
 				t.Fatal(err)
+			}
+			// Whatever comes out is valid configuration.
+			for _, p := range new(osconfig.Config).Merge(path, config) {
+				if p.Severity == osconfig.Error {
+					t.Error(p)
+				}
 			}
 			got := string(config)
 			if problems != nil {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 	"github.com/bulkhead-os/bulkhead/os-config/datasource"
 )
 
@@ -116,6 +117,11 @@ func show(res datasource.Result, err error) string {
 		b.Write(text)
 	}
 	network, nerr := res.Network.CloudConfig()
+	for _, p := range new(osconfig.Config).Merge("network data", network) {
+		if p.Severity == osconfig.Error {
+			nerr = errors.Join(nerr, errors.New(p.String()))
+		}
+	}
 	b.Write(network)
 	fmt.Fprintf(&b, "--- user data\n%s--- vendor data\n%s", res.UserData, res.VendorData)
 	if err = errors.Join(err, nerr); err != nil {
