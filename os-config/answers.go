@@ -20,8 +20,6 @@ func notYet(typeAndKey string) bool {
 		return true
 	case "SSH.keys":
 		return true
-	case "CloudInit.datasources":
-		return true
 	case "SystemEngine.debug":
 		return true
 	case "State.mdadm_scan", "State.lvm_scan", "State.cryptsetup", "State.oem_dev", "State.oem_fstype",
