@@ -12,7 +12,7 @@ import (
 // Metadata is what the platform says about the machine, as far as it is used.
 // The cloud-init service stores it at layout.Metadata.
 type Metadata struct {
-	// Datasource is where it came from ("config-2", "cidata").
+	// Datasource is where it came from ("configdrive", "ec2").
 	Datasource string   `yaml:"datasource,omitempty"`
 	InstanceID string   `yaml:"instance_id,omitempty"`
 	Hostname   Hostname `yaml:"hostname,omitempty"`

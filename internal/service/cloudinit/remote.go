@@ -110,11 +110,9 @@ func (i *includer) fetch(ctx context.Context, address string, once bool) ([]byte
 		i.missed = true
 		return nil, err
 	}
-	if once {
-		err := errors.Join(os.MkdirAll(i.cache, 0o700), renameio.WriteFile(kept, data, 0o600, renameio.WithTempDir(i.cache)))
-		if err != nil {
-			return data, nil //nolint:nilerr // without a copy it is got again at the next boot
-		}
+	if once && os.MkdirAll(i.cache, 0o700) == nil {
+		// Without a copy it is got again at the next boot.
+		_ = renameio.WriteFile(kept, data, 0o600, renameio.WithTempDir(i.cache))
 	}
 	return data, nil
 }

@@ -235,8 +235,8 @@ func proxmox(name, _ string, m Machine) ([]Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	any, err := disk(Disk{Optical: true, Marker: "user-data"}, datasource.NoCloud)(name, "", m)
-	return append(own, any...), err
+	unlabelled, err := disk(Disk{Optical: true, Marker: "user-data"}, datasource.NoCloud)(name, "", m)
+	return append(own, unlabelled...), err
 }
 
 func openStack(ctx context.Context, base string) (datasource.Result, error) {

@@ -318,7 +318,7 @@ func TestCloudStackAsksGateway(t *testing.T) {
 	}
 }
 
-// disk returns the Read of the disk of a kind.
+// diskOf returns the Read of the disk of a kind.
 func diskOf(t *testing.T, item string) func(datasource.Files) (datasource.Result, error) {
 	t.Helper()
 	sources, err := New(item, Machine{})
