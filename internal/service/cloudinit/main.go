@@ -63,13 +63,19 @@ func run(ctx context.Context, log *slog.Logger) error {
 	}
 	record(log, bootlog.Since("cloud-init/load", start, err))
 	problems = append(problems, found...)
-	step(log, "cloud-init/last-good", func() error { return conffile.RememberGood("") })
 
 	step(log, "cloud-init/hostname", func() error { return setHostname(cfg.Hostname) })
 	if err := publish(log, problems); err != nil {
 		return err
 	}
-	return os.WriteFile(layout.CloudInitDone, nil, 0o644)
+	if err := os.WriteFile(layout.CloudInitDone, nil, 0o644); err != nil {
+		return err
+	}
+	// Nobody waits for this.
+	if err := conffile.RememberGood(""); err != nil {
+		log.Error("keep copies of the configuration", "err", err)
+	}
+	return nil
 }
 
 // waitFor returns how long the kernel line asks to wait for a configuration
