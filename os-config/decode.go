@@ -3,11 +3,8 @@ package osconfig
 import (
 	"encoding/base64"
 	"fmt"
-	"maps"
 	"reflect"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -16,15 +13,16 @@ import (
 const (
 	// maxNodes bounds the work that one source can cause through aliases
 	// that repeat other aliases.
-	maxNodes = 200_000
-	// maxProblems is how many mistakes of one source are told.
-	maxProblems = 50
+	maxNodes = 50_000
+	// maxProblems is how many mistakes, and how many warnings, of one source
+	// are told.
+	maxProblems = 100
 	// maxMerge is how deep "<<" may nest.
 	maxMerge = 16
 )
 
-// A decoder walks the YAML of one source along the Go types and stores what
-// is right. yaml.v3's own decoder cannot: it gives no columns, and a mistake
+// A decoder walks the YAML of sources along the Go types and stores what is
+// right. yaml.v3's own decoder cannot: it gives no columns, and a mistake
 // leaves no telling which part of the rest it stored.
 //
 // Decoding several sources one after the other into the same value merges
@@ -32,8 +30,16 @@ const (
 type decoder struct {
 	source   string
 	problems []Problem
-	nodes    int
+	// nodes, and told by severity, count within the source.
+	nodes   int
+	told    [2]int
+	structs map[reflect.Type]*structKeys
+	// origins is filled when it is there.
+	origins Origins
 }
+
+// from begins another source.
+func (d *decoder) from(source string) { d.source, d.nodes, d.told = source, 0, [2]int{} }
 
 // spend counts a node and reports whether it may still be looked at.
 func (d *decoder) spend(n *yaml.Node, key string) bool {
@@ -46,46 +52,58 @@ func (d *decoder) spend(n *yaml.Node, key string) bool {
 
 // problem notes a mistake at n, which may be nil.
 func (d *decoder) problem(n *yaml.Node, key, format string, args ...any) {
-	if len(d.problems) == maxProblems {
-		d.problems = append(d.problems, Problem{Source: d.source, Text: "more problems are left out"})
-	}
-	if len(d.problems) > maxProblems {
+	d.note(Error, n, key, fmt.Sprintf(format, args...))
+}
+
+// warn notes that something at n does not do what its author may expect.
+func (d *decoder) warn(n *yaml.Node, key, format string, args ...any) {
+	d.note(Warning, n, key, fmt.Sprintf(format, args...))
+}
+
+func (d *decoder) note(severity Severity, n *yaml.Node, key, text string) {
+	d.told[severity]++
+	switch told := d.told[severity]; {
+	case told == maxProblems+1:
+		d.problems = append(d.problems, Problem{Severity: severity, Source: d.source, Text: "more of them are left out"})
+		return
+	case told > maxProblems:
 		return
 	}
-	p := Problem{Source: d.source, Key: key, Text: fmt.Sprintf(format, args...)}
+	p := Problem{Severity: severity, Source: d.source, Key: key, Text: text}
 	if n != nil {
 		p.Line, p.Column = n.Line, n.Column
 	}
 	d.problems = append(d.problems, p)
 }
 
-// yamlLine finds the line in a syntax error of yaml.v3, which has no type.
-var yamlLine = regexp.MustCompile(`^(?:yaml: )?line (\d+): `)
-
-// parse returns the root mapping of a text, or nil.
-func (d *decoder) parse(text []byte) *yaml.Node {
+// parse returns the root mapping of a text, or nil. It reports whether the
+// text is one that can be used, if only as empty.
+func (d *decoder) parse(text []byte) (*yaml.Node, bool) {
 	var doc yaml.Node
+	if line, column, bad := badCharacter(text); bad {
+		d.problem(&yaml.Node{Line: line, Column: column}, "", "nothing of it applies, this is no text in UTF-8")
+		return nil, false
+	}
 	if err := yaml.Unmarshal(text, &doc); err != nil {
-		msg, line := err.Error(), 0
-		if m := yamlLine.FindStringSubmatch(msg); m != nil {
-			line, _ = strconv.Atoi(m[1])
-			msg = msg[len(m[0]):]
-		}
-		d.problem(&yaml.Node{Line: line}, "", "nothing of it applies, it is not valid YAML: %s", strings.TrimPrefix(msg, "yaml: "))
-		return nil
+		line, column, why := syntaxError(text, err)
+		d.problem(&yaml.Node{Line: line, Column: column}, "", "nothing of it applies, it is not valid YAML: %s", why)
+		return nil, false
+	}
+	if line := secondDocument(text); line > 0 {
+		d.problem(&yaml.Node{Line: line, Column: 1}, "", "only what is above --- counts")
 	}
 	if len(doc.Content) == 0 {
-		return nil
+		return nil, true
 	}
 	root := resolve(doc.Content[0])
 	switch {
 	case isNull(root):
-		return nil
+		return nil, true
 	case root.Kind != yaml.MappingNode:
 		d.problem(root, "", "want keys with values at the top, have %s", kind(root))
-		return nil
+		return nil, false
 	}
-	return root
+	return root, true
 }
 
 // A shaped value has more than one notation and reads its node itself.
@@ -105,10 +123,10 @@ func (d *decoder) decode(n *yaml.Node, v reflect.Value, key string) bool {
 	}
 	switch to := v.Addr().Interface().(type) {
 	case shaped:
-		return to.setNode(d, n, key)
+		return to.setNode(d, n, key) && d.arrived(n, key)
 	case textValue:
 		text, ok := d.text(n, key, "a text")
-		return ok && d.setText(n, to, text, key)
+		return ok && d.setText(n, to, text, key) && d.arrived(n, key)
 	}
 	switch v.Kind() {
 	case reflect.Struct:
@@ -116,45 +134,67 @@ func (d *decoder) decode(n *yaml.Node, v reflect.Value, key string) bool {
 	case reflect.Map:
 		return d.decodeMap(n, v, key)
 	case reflect.Slice:
-		return d.decodeSlice(n, v, key)
-	case reflect.String:
-		text, ok := d.text(n, key, "a text")
-		if ok {
-			v.SetString(text)
+		return d.decodeList(n, v, key) && d.arrived(n, key)
+	}
+	text, ok := d.text(n, key, wantScalar(v))
+	return ok && d.setScalar(n, v, text, key) && d.arrived(n, key)
+}
+
+// arrived notes where the value of a key comes from.
+func (d *decoder) arrived(n *yaml.Node, key string) bool {
+	if d.origins != nil {
+		o := Origin{Source: d.source}
+		if n != nil {
+			o.Line = n.Line
 		}
-		return ok
+		d.origins[key] = o
+	}
+	return true
+}
+
+func wantScalar(v reflect.Value) string {
+	switch v.Kind() {
 	case reflect.Bool:
-		text, ok := d.text(n, key, "true or false")
-		if !ok {
+		return "true or false"
+	case reflect.Int:
+		return "a whole number"
+	}
+	return "a text"
+}
+
+// setScalar stores a text in a plain Go value.
+func (d *decoder) setScalar(n *yaml.Node, v reflect.Value, text, key string) bool {
+	switch v.Kind() {
+	case reflect.String:
+		if words, ok := v.Interface().(enumerated); ok && !slices.Contains(words.values(), text) {
+			d.problem(n, key, "want %s", oneOf(words.values()))
 			return false
 		}
-		b, ok := bools[strings.ToLower(text)]
-		if !ok {
+		v.SetString(text)
+	case reflect.Bool:
+		on, known := parseBool(text)
+		if !known {
 			d.problem(n, key, "want true or false")
 			return false
 		}
-		v.SetBool(b)
-		return true
+		v.SetBool(on)
 	case reflect.Int:
-		text, ok := d.text(n, key, "a whole number")
+		i, ok := number(text, 0, 1<<31-1)
 		if !ok {
-			return false
-		}
-		i, err := strconv.ParseInt(text, 10, 32)
-		if err != nil || i < 0 {
 			d.problem(n, key, "want a whole number from 0")
 			return false
 		}
-		v.SetInt(i)
-		return true
+		v.SetInt(int64(i))
+	default:
+		panic("BUG: osconfig cannot decode " + v.Type().String())
 	}
-	panic("BUG: osconfig cannot decode " + v.Type().String())
+	return true
 }
 
-// bools are YAML 1.1's words, which RancherOS took.
-var bools = map[string]bool{
-	"true": true, "yes": true, "on": true, "y": true,
-	"false": false, "no": false, "off": false, "n": false,
+// oneOf lists words: "a, b or c".
+func oneOf(words []string) string {
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
 func (d *decoder) setText(n *yaml.Node, to textValue, text, key string) bool {
@@ -184,28 +224,122 @@ func (d *decoder) text(n *yaml.Node, key, want string) (string, bool) {
 
 func (d *decoder) decodeStruct(n *yaml.Node, v reflect.Value, key string) bool {
 	pairs, ok := d.pairs(n, key, 0)
-	known := fields(v.Type())
+	if !ok {
+		return false
+	}
+	keys := d.keysOf(v.Type())
+	given := make(map[int]*yaml.Node, len(pairs))
 	for _, p := range pairs {
-		path := join(key, p.name)
-		index, found := known[p.name]
+		name := shownKey(p.key)
+		path := join(key, name)
+		index, found := keys.byName[p.name]
 		if !found {
-			d.unknownKey(p.key, path, p.name, known)
+			d.unknownKey(p.key, path, name, keys)
 			continue
 		}
-		ok = d.decode(p.value, v.Field(index), path) && ok
+		f := &keys.fields[index]
+		if given[index] != nil {
+			d.problem(p.key, path, "given twice, as %s too", f.otherName(p.name))
+			continue
+		}
+		d.tellEffect(p.key, path, p.name, f)
+		if !isNull(resolve(p.value)) {
+			given[index] = p.value
+		}
+		ok = d.decode(p.value, v.Field(index), join(key, f.name)) && ok
+	}
+	for i := range keys.fields {
+		if f := &keys.fields[i]; f.required && given[i] == nil {
+			d.problem(n, key, "%s is missing", f.name)
+			ok = false
+		}
+	}
+	if c, is := v.Addr().Interface().(checked); is && ok {
+		if field, text := c.check(); text != "" {
+			at := n
+			if value := given[keys.byName[field]]; value != nil {
+				at = resolve(value)
+			}
+			d.problem(at, join(key, field), "%s", text)
+			return false
+		}
 	}
 	return ok
 }
 
-func (d *decoder) unknownKey(n *yaml.Node, path, name string, known map[string]int) {
-	switch near := nearest(name, slices.Sorted(maps.Keys(known))); {
-	case notYet[path]:
-		d.problem(n, path, "has no effect in this version")
-	case near != "":
-		d.problem(n, path, "unknown key; did you mean %s?", near)
-	default:
-		d.problem(n, path, "unknown key")
+// A checked struct looks at how its fields go together, once each is right.
+// It returns the key that is wrong and what is wrong, or nothing.
+type checked interface {
+	check() (field, text string)
+}
+
+// tellEffect warns about a key that does nothing, or goes by an older name.
+func (d *decoder) tellEffect(n *yaml.Node, path, name string, f *structKey) {
+	switch {
+	case f.instead != "":
+		d.warn(n, path, "has no effect: %s", f.instead)
+	case f.notYet:
+		d.warn(n, path, "has no effect in this version")
+	case name != f.name:
+		d.warn(n, path, "is an older name of %s", f.name)
 	}
+}
+
+// shownKey returns a key as messages may show it. Where the blank behind the
+// colon is missing, YAML takes the value as part of the key, and it could be
+// a password.
+func shownKey(n *yaml.Node) string {
+	name, _, _ := strings.Cut(n.Value, ":")
+	if len(name) > 64 {
+		name = name[:64] + "…"
+	}
+	return name
+}
+
+func (d *decoder) unknownKey(n *yaml.Node, path, name string, keys *structKeys) {
+	if n != nil && strings.Contains(n.Value, ":") {
+		d.problem(n, path, "unknown key; is there no blank behind the colon?")
+		return
+	}
+	if why := instead(path); why != "" {
+		d.problem(n, path, "not supported here: %s", why)
+		return
+	}
+	if elsewhere := d.elsewhere(path); elsewhere != "" {
+		d.problem(n, path, "unknown key here; did you mean %s?", elsewhere)
+		return
+	}
+	if near := nearest(name, keys.names); near != "" {
+		d.problem(n, path, "unknown key; did you mean %s?", near)
+		return
+	}
+	d.problem(n, path, "unknown key")
+}
+
+// elsewhere returns the key that a path means which is too high or too low by
+// one level: sysctl for rancher.sysctl, or "".
+func (d *decoder) elsewhere(path string) string {
+	if name, below := strings.CutPrefix(path, "rancher."); below {
+		if _, known := d.keysOf(reflect.TypeFor[Config]()).byName[name]; known {
+			return name
+		}
+		return ""
+	}
+	if _, known := d.keysOf(reflect.TypeFor[Rancher]()).byName[path]; known {
+		return "rancher." + path
+	}
+	return ""
+}
+
+// An entry that is usablePartly is not left out for a mistake in one of its
+// keys.
+type usablePartly interface {
+	usablePartly()
+}
+
+// A keyed map checks its keys.
+type keyed interface {
+	checkKey(name string) error
 }
 
 func (d *decoder) decodeMap(n *yaml.Node, v reflect.Value, key string) bool {
@@ -217,9 +351,17 @@ func (d *decoder) decodeMap(n *yaml.Node, v reflect.Value, key string) bool {
 		v.Set(reflect.MakeMap(v.Type()))
 	}
 	for _, p := range pairs {
+		if k, is := v.Interface().(keyed); is {
+			if err := k.checkKey(p.name); err != nil {
+				d.problem(p.key, key, "%v", err)
+				continue
+			}
+		}
 		// An entry with a mistake is left out; the map itself is good.
 		d.decodeEntry(v, p.name, func(elem reflect.Value) bool {
-			return d.decode(p.value, elem, join(key, p.name))
+			ok := d.decode(p.value, elem, join(key, p.name))
+			_, partly := elem.Addr().Interface().(usablePartly)
+			return ok || partly && resolve(p.value).Kind == yaml.MappingNode
 		})
 	}
 	return true
@@ -229,7 +371,7 @@ func (d *decoder) decodeMap(n *yaml.Node, v reflect.Value, key string) bool {
 func (d *decoder) decodeEntry(v reflect.Value, name string, change func(reflect.Value) bool) bool {
 	elem := newElem(v.Type().Elem())
 	if old := v.MapIndex(reflect.ValueOf(name)); old.IsValid() {
-		elem.Set(old)
+		elem.Set(clone(old))
 	}
 	if !change(elem) {
 		return false
@@ -238,18 +380,43 @@ func (d *decoder) decodeEntry(v reflect.Value, name string, change func(reflect.
 	return true
 }
 
-func (d *decoder) decodeSlice(n *yaml.Node, v reflect.Value, key string) bool {
+// clone copies a value with the maps in it, so that a change of the copy that
+// turns out to be a mistake leaves the value alone.
+func clone(v reflect.Value) reflect.Value {
+	c := reflect.New(v.Type()).Elem()
+	c.Set(v)
+	switch {
+	case v.Kind() == reflect.Map && !v.IsNil():
+		c.Set(reflect.MakeMapWithSize(v.Type(), v.Len()))
+		for it := v.MapRange(); it.Next(); {
+			c.SetMapIndex(it.Key(), it.Value())
+		}
+	case v.Kind() == reflect.Struct:
+		for i := range c.NumField() {
+			if f := c.Field(i); f.CanSet() && (f.Kind() == reflect.Map || f.Kind() == reflect.Struct) {
+				f.Set(clone(f))
+			}
+		}
+	}
+	return c
+}
+
+// decodeList stores the items of a list that are right.
+func (d *decoder) decodeList(n *yaml.Node, v reflect.Value, key string) bool {
 	if n.Kind != yaml.SequenceNode {
 		d.problem(n, key, "want a list, have %s", kind(n))
 		return false
 	}
 	list := reflect.MakeSlice(v.Type(), 0, len(n.Content))
+	origins := d.origins
+	d.origins = nil // a list comes from one place as a whole
 	for i, item := range n.Content {
 		elem := newElem(v.Type().Elem())
 		if d.decode(item, elem, fmt.Sprintf("%s[%d]", key, i)) && !isNull(resolve(item)) {
 			list = reflect.Append(list, elem)
 		}
 	}
+	d.origins = origins
 	// An item with a mistake is left out; the list itself is good.
 	v.Set(list)
 	return true
@@ -327,16 +494,6 @@ func (d *decoder) merge(n *yaml.Node, key string, depth int) []pair {
 	return all
 }
 
-// fields maps the keys of a struct type to its fields.
-func fields(t reflect.Type) map[string]int {
-	known := make(map[string]int, t.NumField())
-	for i := range t.NumField() {
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ",") // ",omitempty"
-		known[name] = i
-	}
-	return known
-}
-
 func join(key, name string) string {
 	if key == "" {
 		return name
@@ -362,63 +519,4 @@ func kind(n *yaml.Node) string {
 		return "a list"
 	}
 	return "a single value"
-}
-
-// set stores the text of a kernel parameter under a dotted path.
-func (d *decoder) set(v reflect.Value, path []string, key, text string) bool {
-	if len(path) > 0 {
-		switch {
-		case v.Kind() == reflect.Struct && !isLeaf(v):
-			known := fields(v.Type())
-			index, ok := known[path[0]]
-			key = join(key, path[0])
-			if !ok {
-				d.unknownKey(nil, key, path[0], known)
-				return false
-			}
-			return d.set(v.Field(index), path[1:], key, text)
-		case v.Kind() == reflect.Map && !isLeaf(v):
-			if v.IsNil() {
-				v.Set(reflect.MakeMap(v.Type()))
-			}
-			// Names of sysctls have dots themselves.
-			name, rest := path[0], path[1:]
-			if v.Type().Elem().Kind() == reflect.String {
-				name, rest = strings.Join(path, "."), nil
-			}
-			return d.decodeEntry(v, name, func(elem reflect.Value) bool {
-				return d.set(elem, rest, join(key, name), text)
-			})
-		}
-		d.problem(nil, join(key, strings.Join(path, ".")), "unknown key: %s has no parts", key)
-		return false
-	}
-	if to, ok := v.Addr().Interface().(textValue); ok {
-		return d.setText(nil, to, text, key)
-	}
-	if v.Kind() == reflect.String {
-		v.SetString(text)
-		return true
-	}
-	var doc yaml.Node
-	if err := yaml.Unmarshal([]byte(text), &doc); err != nil || len(doc.Content) == 0 {
-		d.problem(nil, key, "not valid YAML; lists are written [a,b]")
-		return false
-	}
-	before := len(d.problems)
-	ok := d.decode(doc.Content[0], v, key)
-	for i := before; i < len(d.problems); i++ {
-		// Positions inside one parameter help nobody.
-		d.problems[i].Line, d.problems[i].Column = 0, 0
-	}
-	return ok
-}
-
-// isLeaf reports whether a value reads its own notation.
-func isLeaf(v reflect.Value) bool {
-	switch v.Addr().Interface().(type) {
-	case shaped, textValue:
-		return true
-	}
-	return false
 }

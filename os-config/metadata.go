@@ -17,6 +17,8 @@ type Metadata struct {
 	InstanceID string   `yaml:"instance_id,omitempty"`
 	Hostname   Hostname `yaml:"hostname,omitempty"`
 	PublicKeys []string `yaml:"public_keys,omitempty"`
+	// RootDisk is the device that grows when rancher.resize_device names none.
+	RootDisk Device `yaml:"root_disk,omitempty"`
 }
 
 // Marshal returns the text that ReadMetadata reads.
@@ -39,7 +41,7 @@ func ReadMetadata(path string) (Metadata, []Problem, error) {
 		return m, nil, err
 	}
 	d := decoder{source: path}
-	if root := d.parse(text); root != nil {
+	if root, _ := d.parse(text); root != nil {
 		d.decode(root, reflect.ValueOf(&m).Elem(), "")
 	}
 	return m, d.problems, nil

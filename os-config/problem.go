@@ -5,21 +5,51 @@ import (
 	"strings"
 )
 
-// A Problem is a mistake in a configuration. What it concerns has no effect,
-// the rest of the configuration has. The text holds no values that could be
-// secret.
-type Problem struct {
-	// Source is a file's path, or what else the text came from.
-	Source string
-	// Line and Column count from 1; zero where there is no such thing.
-	Line, Column int
-	// Key is the dotted path of the key, with indices: "write_files[0].path".
-	Key string
-	// Text says what is wrong and what to do.
-	Text string
+// A Severity says how bad a Problem is.
+type Severity int
+
+const (
+	// Error: what was asked for does not happen.
+	Error Severity = iota
+	// Warning: a key is without effect, unneeded or goes by another name.
+	Warning
+)
+
+// String returns "error" or "warning".
+func (s Severity) String() string {
+	if s == Warning {
+		return "warning"
+	}
+	return "error"
 }
 
-// String is one line: "file:line:column: key: text".
+// MarshalText is String, for JSON.
+func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// A Problem is something wrong in a configuration. What an error concerns has
+// no effect, the rest of the configuration has. The text holds no values that
+// could be secret.
+type Problem struct {
+	Severity Severity `json:"severity"`
+	// Source is a file's path, or what else the text came from.
+	Source string `json:"source"`
+	// Line and Column count from 1; zero where there is no such thing.
+	Line   int `json:"line,omitempty"`
+	Column int `json:"column,omitempty"`
+	// Key is the dotted path of the key, with indices: "write_files[0].path".
+	Key string `json:"key,omitempty"`
+	// Text says what is wrong and what to do.
+	Text string `json:"text"`
+}
+
+// warning marks the line of one.
+const warning = ": warning: "
+
+// IsWarning tells whether a line that String made is a warning.
+func IsWarning(line string) bool { return strings.Contains(line, warning) }
+
+// String is one line: "file:line:column: key: text", with "warning: " before
+// the key of a warning.
 func (p Problem) String() string {
 	var b strings.Builder
 	b.WriteString(p.Source)
@@ -29,7 +59,11 @@ func (p Problem) String() string {
 			fmt.Fprintf(&b, ":%d", p.Column)
 		}
 	}
-	b.WriteString(": ")
+	if p.Severity == Warning {
+		b.WriteString(warning)
+	} else {
+		b.WriteString(": ")
+	}
 	if p.Key != "" {
 		b.WriteString(p.Key + ": ")
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -22,11 +23,7 @@ func (l *StringList) setNode(d *decoder, n *yaml.Node, key string) bool {
 		}
 		return ok
 	}
-	list, ok := d.texts(n, key)
-	if ok {
-		*l = list
-	}
-	return ok
+	return d.decodeList(n, reflect.ValueOf((*[]string)(l)).Elem(), key)
 }
 
 // texts returns the scalars of a list.
@@ -201,4 +198,24 @@ func (d *decoder) assignments(n *yaml.Node, key string) ([]assignment, bool) {
 		set = append(set, a)
 	}
 	return set, ok
+}
+
+// Anything is the value of a key that does nothing.
+type Anything struct{}
+
+func (Anything) setNode(*decoder, *yaml.Node, string) bool { return true }
+
+// Names are a list of names, or a map whose keys are the names.
+type Names []string
+
+func (l *Names) setNode(d *decoder, n *yaml.Node, key string) bool {
+	if n.Kind != yaml.MappingNode {
+		return (*StringList)(l).setNode(d, n, key)
+	}
+	pairs, ok := d.pairs(n, key, 0)
+	*l = make(Names, len(pairs))
+	for i, p := range pairs {
+		(*l)[i] = p.name
+	}
+	return ok
 }

@@ -8,62 +8,50 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
-	"net/netip"
 	"path"
-	"regexp"
 	"strconv"
 	"strings"
+	"time"
 )
 
-// textValue is a value that is written as one scalar and checks itself.
+// A textValue is written as one scalar and checks itself. Its errors say what
+// is wanted and never repeat the text, which may be a misplaced password.
 type textValue interface {
 	setText(text string) error
 }
 
-// A Secret is a text that no log, error or fmt verb shows.
-type Secret string
+// An enumerated text is one of a few words.
+type enumerated interface {
+	values() []string
+}
 
-func (s *Secret) setText(text string) error { *s = Secret(text); return nil }
-
-// Reveal returns the text itself.
-func (s Secret) Reveal() string { return string(s) }
-
-// Format hides the text from every verb of fmt.
-func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "(hidden)") }
-
-// MarshalJSON hides the text from JSON.
-func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"(hidden)"`), nil }
-
-// LogValue hides the text from slog.
-func (s Secret) LogValue() slog.Value { return slog.StringValue("(hidden)") }
-
-// A Hostname is a host name, with or without domain.
-type Hostname string
-
-// hostname is RFC 1123 §2.1 plus underscores, which people use.
-var hostname = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?$`)
-
-func (h *Hostname) setText(text string) error {
-	// 64 bytes is what sethostname(2) takes.
-	if len(text) > 64 || !hostname.MatchString(text) {
-		return errors.New("want a host name: letters, digits and hyphens, at most 64")
+// parseBool knows YAML 1.1's words, which RancherOS took.
+func parseBool(text string) (on, known bool) {
+	switch strings.ToLower(text) {
+	case "true", "yes", "on", "y":
+		return true, true
+	case "false", "no", "off", "n":
+		return false, true
 	}
-	*h = Hostname(strings.TrimSuffix(text, "."))
-	return nil
+	return false, false
 }
 
-// ParseHostname checks a host name that comes from elsewhere.
-func ParseHostname(text string) (Hostname, error) {
-	var h Hostname
-	err := h.setText(text)
-	return h, err
+// madeOf tells whether a text has at least one byte and all of them are
+// letters, digits or among extra.
+func madeOf(text, extra string) bool {
+	for i := range len(text) {
+		c := text[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte(extra, c) >= 0) {
+			return false
+		}
+	}
+	return text != ""
 }
 
-// Short returns the name without its domain.
-func (h Hostname) Short() string {
-	short, _, _ := strings.Cut(string(h), ".")
-	return short
+// number parses a whole number within bounds.
+func number(text string, low, high int) (int, bool) {
+	n, err := strconv.Atoi(text)
+	return n, err == nil && low <= n && n <= high
 }
 
 // An AbsPath is a clean absolute path.
@@ -89,53 +77,410 @@ func (m *Mode) setText(text string) error {
 	return nil
 }
 
+// String returns four octal digits.
+func (m Mode) String() string { return fmt.Sprintf("%04o", uint16(m)) }
+
+// An Owner is "user", "user:group" or numbers instead of names.
+type Owner string
+
+func (o *Owner) setText(text string) error {
+	user, group, both := strings.Cut(text, ":")
+	if !isUserName(user) && !madeOf(user, "") || both && !isUserName(group) && !madeOf(group, "") {
+		return errors.New("want USER or USER:GROUP")
+	}
+	*o = Owner(text)
+	return nil
+}
+
+// A UserName names a user or a group.
+type UserName string
+
+func (u *UserName) setText(text string) error {
+	if !isUserName(text) {
+		return errors.New("want a name of letters, digits, hyphens and underscores, at most 32, that begins with a letter")
+	}
+	*u = UserName(text)
+	return nil
+}
+
+func isUserName(text string) bool {
+	return len(text) <= 32 && madeOf(text, "_.-") && (text[0] == '_' || text[0] >= 'A')
+}
+
+// A UserID is the number of a user; empty when not given.
+type UserID string
+
+func (u *UserID) setText(text string) error {
+	if _, ok := number(text, 0, 1<<31-1); !ok {
+		return errors.New("want the number of a user")
+	}
+	*u = UserID(text)
+	return nil
+}
+
+// Number returns the number, and whether there is one.
+func (u UserID) Number() (int, bool) { return number(string(u), 0, 1<<31-1) }
+
+// A Date is a day, "2006-01-02".
+type Date string
+
+func (d *Date) setText(text string) error {
+	if _, err := time.Parse(time.DateOnly, text); err != nil {
+		return errors.New("want a day such as 2030-12-31")
+	}
+	*d = Date(text)
+	return nil
+}
+
+// A Toggle is true, false, or not given.
+type Toggle string
+
+func (t *Toggle) setText(text string) error {
+	on, known := parseBool(text)
+	switch {
+	case known:
+		*t = Toggle(strconv.FormatBool(on))
+	case text == "unchanged":
+		*t = ""
+	default:
+		return errors.New("want true, false or unchanged")
+	}
+	return nil
+}
+
+// Or returns the value, or what counts when none is given.
+func (t Toggle) Or(fallback bool) bool {
+	if t == "" {
+		return fallback
+	}
+	return t == "true"
+}
+
+// EtcHosts says what happens to /etc/hosts: "true", "false", or empty.
+type EtcHosts string
+
+func (e *EtcHosts) setText(text string) error {
+	on, known := parseBool(text)
+	if !known && text != "localhost" && text != "template" {
+		return errors.New("want true, false or localhost")
+	}
+	*e = EtcHosts(strconv.FormatBool(on || !known))
+	return nil
+}
+
+// ResizeRootFS is "true", "false", "noblock", or empty.
+type ResizeRootFS string
+
+func (r *ResizeRootFS) setText(text string) error {
+	on, known := parseBool(text)
+	if !known && text != "noblock" {
+		return errors.New("want true, false or noblock")
+	}
+	*r = ResizeRootFS(text)
+	if known {
+		*r = ResizeRootFS(strconv.FormatBool(on))
+	}
+	return nil
+}
+
+// A GrowMode is "auto", "off", or empty.
+type GrowMode string
+
+func (g *GrowMode) setText(text string) error {
+	switch text {
+	case "auto", "growpart", "gpart":
+		*g = "auto"
+	case "off", "false", "no":
+		*g = "off"
+	default:
+		return errors.New("want auto, growpart or off")
+	}
+	return nil
+}
+
 // A Port is a TCP port.
 type Port uint16
 
 func (p *Port) setText(text string) error {
-	n, err := strconv.ParseUint(text, 10, 16)
-	if err != nil || n == 0 {
+	n, ok := number(text, 1, 65535)
+	if !ok {
 		return errors.New("want a port number, 1 to 65535")
 	}
 	*p = Port(n)
 	return nil
 }
 
-// An Address is an IP address.
-type Address string
+// A ShutdownTimeout is a number of seconds.
+type ShutdownTimeout int
 
-func (a *Address) setText(text string) error {
-	addr, err := netip.ParseAddr(text)
-	if err != nil {
-		return errors.New("want an IP address")
+func (s *ShutdownTimeout) setText(text string) error {
+	n, ok := number(text, 5, 86400)
+	if !ok {
+		return errors.New("want a number of seconds from 5")
 	}
-	*a = Address(addr.String())
+	*s = ShutdownTimeout(n)
 	return nil
 }
+
+// A Signed number may be below zero.
+type Signed int
+
+func (s *Signed) setText(text string) error {
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return errors.New("want a whole number")
+	}
+	*s = Signed(n)
+	return nil
+}
+
+// A Decimal is a number with or without decimals, as it was written.
+type Decimal string
+
+func (d *Decimal) setText(text string) error {
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(n >= 0 && n < 1e9) {
+		return errors.New("want a number such as 1.5")
+	}
+	*d = Decimal(text)
+	return nil
+}
+
+// A Duration is a time span, written "1m30s" or as a number of seconds.
+type Duration time.Duration
+
+func (d *Duration) setText(text string) error {
+	if n, ok := number(text, 0, 1<<31-1); ok {
+		*d = Duration(time.Duration(n) * time.Second)
+		return nil
+	}
+	span, err := time.ParseDuration(text)
+	if err != nil || span < 0 {
+		return errors.New("want a time span such as 1m30s")
+	}
+	*d = Duration(span)
+	return nil
+}
+
+// String returns the notation of package time.
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// A Size is a number of bytes as it was written: "512M", "2 GB", "auto".
+type Size string
+
+func (s *Size) setText(text string) error {
+	if _, ok := parseSize(text); !ok && text != "auto" && text != "-1" {
+		return errors.New("want a size such as 512M or 2G")
+	}
+	*s = Size(text)
+	return nil
+}
+
+// Bytes returns the number: 0 for "auto" and when none is given, -1 for any.
+func (s Size) Bytes() int64 {
+	if s == "-1" {
+		return -1
+	}
+	n, _ := parseSize(string(s))
+	return n
+}
+
+func parseSize(text string) (int64, bool) {
+	text = strings.ToLower(strings.TrimSpace(text))
+	text = strings.TrimSuffix(strings.TrimSuffix(text, "b"), "i")
+	shift := 0
+	for i, unit := range []string{"k", "m", "g", "t"} {
+		if rest, found := strings.CutSuffix(text, unit); found {
+			text, shift = strings.TrimSpace(rest), 10*(i+1)
+			break
+		}
+	}
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(n >= 0 && n*float64(int64(1)<<shift) < 1<<62) {
+		return 0, false
+	}
+	return int64(n * float64(int64(1)<<shift)), true
+}
+
+// A Timezone is a name of the time zone database.
+type Timezone string
+
+func (t *Timezone) setText(text string) error {
+	for part := range strings.SplitSeq(text, "/") {
+		if len(text) > 64 || !madeOf(part, "_+-") {
+			return errors.New("want a time zone such as Europe/Berlin")
+		}
+	}
+	*t = Timezone(text)
+	return nil
+}
+
+// A Module is the name of a kernel module, with parameters behind it.
+type Module string
+
+func (m *Module) setText(text string) error {
+	name, _, _ := strings.Cut(text, " ")
+	if !madeOf(name, "_-") {
+		return errors.New("want the name of a kernel module, with parameters behind it")
+	}
+	*m = Module(text)
+	return nil
+}
+
+// Sysctls are kernel settings by name.
+type Sysctls map[string]string
+
+func (Sysctls) checkKey(name string) error {
+	if !madeOf(name, "._-/*@:") || strings.Contains(name, "..") || strings.ContainsAny(name[:1], "./") {
+		return errors.New("want the name of a kernel setting such as net.ipv4.ip_forward")
+	}
+	return nil
+}
+
+// A Device is a block device: /dev/…, LABEL=…, UUID=…, a name in /dev, or one
+// of cloud-init's names (ephemeral0).
+type Device string
+
+func (d *Device) setText(text string) error {
+	tag, value, tagged := strings.Cut(text, "=")
+	good := false
+	switch {
+	case text == "":
+		good = true // "none", as in rancher.state.dev=
+	case strings.ContainsAny(text, "\x00\n"):
+	case tagged:
+		switch tag {
+		case "LABEL", "UUID", "PARTLABEL", "PARTUUID":
+			good = value != ""
+		}
+	default:
+		good = madeOf(strings.TrimPrefix(text, "/dev/"), "/._:+-@") && !strings.Contains(text, "..") &&
+			(text[0] != '/' || strings.HasPrefix(text, "/dev/"))
+	}
+	if !good {
+		return errors.New("want a device: /dev/…, LABEL=… or UUID=…")
+	}
+	*d = Device(text)
+	return nil
+}
+
+// DiskSetups are partition tables by device.
+type DiskSetups map[string]DiskSetup
+
+func (DiskSetups) checkKey(name string) error { return new(Device).setText(name) }
+
+// MountOptions are options of mount(8) with commas between them.
+type MountOptions string
+
+func (o *MountOptions) setText(text string) error {
+	for option := range strings.SplitSeq(text, ",") {
+		if option == "" && text != "" || strings.ContainsAny(option, " \t\n\x00") {
+			return errors.New("want options of mount with commas between them and no blanks")
+		}
+	}
+	*o = MountOptions(text)
+	return nil
+}
+
+// An FSType is the name of a kind of file system.
+type FSType string
+
+func (f *FSType) setText(text string) error {
+	if !madeOf(text, "._-") {
+		return errors.New("want a kind of file system such as ext4")
+	}
+	*f = FSType(text)
+	return nil
+}
+
+// An FSPartition is "auto", "any", "none" or a number.
+type FSPartition string
+
+func (p *FSPartition) setText(text string) error {
+	if _, ok := number(text, 1, 255); !ok && text != "auto" && text != "any" && text != "none" {
+		return errors.New("want the number of a partition, auto, any or none")
+	}
+	*p = FSPartition(text)
+	return nil
+}
+
+// A PowerDelay is "now" or a number of minutes.
+type PowerDelay string
+
+func (p *PowerDelay) setText(text string) error {
+	if _, ok := number(strings.TrimPrefix(text, "+"), 0, 1<<20); !ok && text != "now" {
+		return errors.New("want now, or minutes such as +5")
+	}
+	*p = PowerDelay(text)
+	return nil
+}
+
+// Minutes returns how long to wait.
+func (p PowerDelay) Minutes() int {
+	n, _ := number(strings.TrimPrefix(string(p), "+"), 0, 1<<20)
+	return n
+}
+
+// A PowerMode is how a machine ends; empty when it does not.
+type PowerMode string
+
+func (PowerMode) values() []string { return []string{"poweroff", "reboot", "halt"} }
+
+// A PasswordType says what a password is.
+type PasswordType string
+
+func (PasswordType) values() []string { return []string{"hash", "text", "RANDOM"} }
+
+// A TableType is a kind of partition table.
+type TableType string
+
+func (TableType) values() []string { return []string{"gpt", "mbr"} }
+
+// A HostKeyType is a kind of SSH key.
+type HostKeyType string
+
+func (HostKeyType) values() []string { return []string{"rsa", "ecdsa", "ed25519"} }
+
+// A LoginWay is a way to log in.
+type LoginWay string
+
+func (LoginWay) values() []string { return []string{"password", "autologin"} }
+
+// An UpgradePolicy says what to do about a new version without being asked.
+type UpgradePolicy string
+
+func (UpgradePolicy) values() []string { return []string{"none", "download", "auto"} }
 
 // An Encoding says how the content of a File is written.
 type Encoding struct{ base64, gzip bool }
 
-var encodings = map[string]Encoding{
-	"":            {},
-	"text/plain":  {},
-	"b64":         {base64: true},
-	"base64":      {base64: true},
-	"gz":          {gzip: true},
-	"gzip":        {gzip: true},
-	"gz+b64":      {base64: true, gzip: true},
-	"gz+base64":   {base64: true, gzip: true},
-	"gzip+b64":    {base64: true, gzip: true},
-	"gzip+base64": {base64: true, gzip: true},
+func (e *Encoding) setText(text string) error {
+	switch strings.ToLower(text) {
+	case "", "text/plain":
+		*e = Encoding{}
+	case "b64", "base64":
+		*e = Encoding{base64: true}
+	case "gz", "gzip":
+		*e = Encoding{gzip: true}
+	case "gz+b64", "gz+base64", "gzip+b64", "gzip+base64":
+		*e = Encoding{base64: true, gzip: true}
+	default:
+		return errors.New("want b64, gz or gz+b64")
+	}
+	return nil
 }
 
-func (e *Encoding) setText(text string) error {
-	enc, ok := encodings[strings.ToLower(text)]
-	if !ok {
-		return fmt.Errorf("unknown encoding %.20q; want b64, gz or gz+b64", text)
+// String returns the notation in a configuration.
+func (e Encoding) String() string {
+	switch e {
+	case Encoding{base64: true}:
+		return "b64"
+	case Encoding{gzip: true}:
+		return "gz"
+	case Encoding{base64: true, gzip: true}:
+		return "gz+b64"
 	}
-	*e = enc
-	return nil
+	return "text/plain"
 }
 
 // MaxContent bounds what one compressed text may become, in bytes.
@@ -143,23 +488,38 @@ const MaxContent = 16 << 20
 
 // Bytes returns the decoded content.
 func (f File) Bytes() ([]byte, error) {
-	data := []byte(f.Content)
-	if f.Encoding.base64 {
-		// People wrap base64 at will.
-		text := strings.Join(strings.Fields(f.Content), "")
-		var err error
-		if data, err = base64.StdEncoding.DecodeString(text); err != nil {
-			return nil, fmt.Errorf("content of %s: %w", f.Path, err)
-		}
+	data, err := f.packed()
+	if err == nil && f.Encoding.gzip {
+		data, err = Gunzip(data)
 	}
-	if f.Encoding.gzip {
-		plain, err := Gunzip(data)
-		if err != nil {
-			return nil, fmt.Errorf("content of %s: %w", f.Path, err)
-		}
-		data = plain
+	if err != nil {
+		return nil, fmt.Errorf("content of %s: %w", f.Path, err)
 	}
 	return data, nil
+}
+
+// packed returns the content before it is unpacked.
+func (f File) packed() ([]byte, error) {
+	if !f.Encoding.base64 {
+		return []byte(f.Content), nil
+	}
+	// People wrap base64 at will.
+	return base64.StdEncoding.DecodeString(strings.Join(strings.Fields(f.Content), ""))
+}
+
+// check refuses content that is not in its encoding.
+func (f *File) check() (field, text string) {
+	if f.Encoding == (Encoding{}) {
+		return "", ""
+	}
+	data, err := f.packed()
+	switch {
+	case err != nil:
+		return "content", "not valid base64, which encoding asks for"
+	case f.Encoding.gzip && !bytes.HasPrefix(data, []byte{0x1f, 0x8b}):
+		return "content", "not packed with gzip, which encoding asks for"
+	}
+	return "", ""
 }
 
 // Gunzip unpacks data, up to MaxContent bytes.

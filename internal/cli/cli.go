@@ -40,7 +40,10 @@ type places struct {
 	bootReport               string
 	systemSocket, userSocket string
 	mountinfo, meminfo       string
-	connect                  func(socket string) (engine, error)
+	// root is what the files of the configuration lie below; kernelLine
+	// holds the kernel's parameters.
+	root, kernelLine string
+	connect          func(socket string) (engine, error)
 }
 
 // engine is the part of a Docker daemon that the commands use.
@@ -58,6 +61,7 @@ func machine() places {
 		userSocket:   layout.UserSocket,
 		mountinfo:    "/proc/self/mountinfo",
 		meminfo:      "/proc/meminfo",
+		kernelLine:   "/proc/cmdline",
 		connect:      connect,
 	}
 }
@@ -78,7 +82,11 @@ func connect(socket string) (engine, error) {
 type usageError struct{ error }
 
 func (p places) run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	err := p.app(stdout, stderr).RunContext(ctx, args)
+	return exitCode(p.app(stdout, stderr).RunContext(ctx, args), stderr)
+}
+
+// exitCode tells an error and returns what the process ends with.
+func exitCode(err error, stderr io.Writer) int {
 	var usage usageError
 	switch {
 	case err == nil:
@@ -103,7 +111,7 @@ func (p places) app(stdout, stderr io.Writer) *cli.App {
 		HelpName:             "ros",
 		Usage:                "see and steer this machine",
 		UsageText:            "ros COMMAND [OPTIONS]",
-		Description:          "Examples:\n   ros status\n   ros service list\n   ros boot-chart > boot.svg",
+		Description:          "Examples:\n   ros status\n   ros service list\n   sudo ros config set hostname web1\n   ros boot-chart > boot.svg",
 		Version:              version.Version,
 		Writer:               stdout,
 		ErrWriter:            stderr,
@@ -116,6 +124,7 @@ func (p places) app(stdout, stderr io.Writer) *cli.App {
 		Commands: []*cli.Command{
 			p.statusCommand(),
 			p.serviceCommand(),
+			p.configCommand(),
 			osCommand(),
 			p.bootChartCommand(),
 			completionCommand(),
@@ -132,11 +141,13 @@ func strict(commands []*cli.Command) {
 	for _, c := range commands {
 		c.OnUsageError = onUsageError
 		c.HideHelpCommand = true
-		c.BashComplete = complete(c.Subcommands, c.Flags)
+		if c.BashComplete == nil {
+			c.BashComplete = complete(c.Subcommands, c.Flags)
+		}
 		if len(c.Subcommands) > 0 {
 			c.Action = group(cli.ShowSubcommandHelp)
 			strict(c.Subcommands)
-		} else {
+		} else if c.ArgsUsage == "" {
 			c.Before = noArguments
 		}
 	}

@@ -6,11 +6,17 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// bashCompletion asks ros itself what may come next.
+// wordVariable holds the word at the cursor, as far as it is typed.
+const wordVariable = "ROS_COMPLETE_WORD"
+
+// bashCompletion asks ros itself what may come next. A word that ends in a dot
+// goes on.
 const bashCompletion = `# bash completion for ros; load it with: . <(ros completion)
 _ros() {
 	local IFS=$'\n'
+	local -x ROS_COMPLETE_WORD=${COMP_WORDS[COMP_CWORD]}
 	COMPREPLY=($(compgen -W "$("${COMP_WORDS[@]:0:COMP_CWORD}" --generate-bash-completion 2>/dev/null)" -- "${COMP_WORDS[COMP_CWORD]}"))
+	[[ ${COMPREPLY[0]} != *. ]] || compopt -o nospace
 }
 complete -F _ros ros
 `

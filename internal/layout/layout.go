@@ -37,6 +37,12 @@ const (
 	// CloudConfig is the user's own file; CloudConfigDir/*.yml come before it.
 	CloudConfig    = ConfDir + "/cloud-config.yml"
 	CloudConfigDir = ConfDir + "/cloud-config.d"
+	// LastGoodDir keeps copies of these files from when they were sound.
+	LastGoodDir = ConfDir + "/last-good"
+	// OEMDir holds what the maker of a machine adds, on a partition of its
+	// own; OEMConfig comes before all other configuration.
+	OEMDir    = "/usr/share/ros/oem"
+	OEMConfig = OEMDir + "/oem-config.yml"
 	// UserData, UserScript and Metadata are what the cloud-init service made
 	// of a configuration disk.
 	UserData   = CloudConfigDir + "/boot.yml"

@@ -37,7 +37,7 @@ func Configure(name string, s osconfig.Service, env map[string]string) (Configur
 	if s.Image == "" {
 		return c, fmt.Errorf("rancher.services.%s: image is missing", name)
 	}
-	policy, err := restartPolicy(s.Restart)
+	policy, err := restartPolicy(string(s.Restart))
 	if err != nil {
 		return c, fmt.Errorf("rancher.services.%s.restart: %w", name, err)
 	}

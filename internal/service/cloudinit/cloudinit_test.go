@@ -44,12 +44,13 @@ func TestChoose(t *testing.T) {
 
 func TestStore(t *testing.T) {
 	root := t.TempDir()
-	meta := osconfig.Metadata{Datasource: "cidata", Hostname: "h", PublicKeys: []string{"k"}}
+	const key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFh"
+	meta := osconfig.Metadata{Datasource: "cidata", Hostname: "h", PublicKeys: []string{key}}
 	if err := store(root, meta, datasource.UserData{Config: []byte("hostname: a\n")}); err != nil {
 		t.Fatal(err)
 	}
 	cfg, problems, err := osconfig.Load(root, "")
-	if err != nil || len(problems) > 0 || cfg.Hostname != "a" || !cmp.Equal(cfg.SSHAuthorizedKeys, []string{"k"}) {
+	if err != nil || len(problems) > 0 || cfg.Hostname != "a" || !cmp.Equal(cfg.SSHAuthorizedKeys, osconfig.KeyList{key}) {
 		t.Errorf("configuration = %v, problems %v, error %v; want host name a and key k", cfg, problems, err)
 	}
 

@@ -22,6 +22,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/internal/oslog"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
+	"github.com/bulkhead-os/bulkhead/os-config/conffile"
 )
 
 // Main runs the service, or with "check" its health check.
@@ -67,7 +68,14 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if err := publish(log, problems); err != nil {
 		return err
 	}
-	return os.WriteFile(layout.CloudInitDone, nil, 0o644)
+	if err := os.WriteFile(layout.CloudInitDone, nil, 0o644); err != nil {
+		return err
+	}
+	// Nobody waits for this.
+	if err := conffile.RememberGood(""); err != nil {
+		log.Error("keep copies of the configuration", "err", err)
+	}
+	return nil
 }
 
 // waitFor returns how long the kernel line asks to wait for a configuration
@@ -96,7 +104,8 @@ func record(log *slog.Logger, s bootlog.Step) {
 // shownProblems is how many problems the consoles show.
 const shownProblems = 10
 
-// publish tells the problems to the log, to the consoles, and to whoever logs in.
+// publish tells the problems to the log and to whoever logs in, and mistakes
+// to the consoles too.
 func publish(log *slog.Logger, problems []osconfig.Problem) error {
 	if len(problems) == 0 {
 		if err := os.Remove(layout.ConfigProblems); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -105,13 +114,17 @@ func publish(log *slog.Logger, problems []osconfig.Problem) error {
 		return nil
 	}
 	var text strings.Builder
-	for i, p := range problems {
+	shown := 0
+	for _, p := range problems {
 		fmt.Fprintln(&text, p)
 		log.Warn("configuration", "problem", p.String())
-		switch {
-		case i < shownProblems:
+		if p.Severity != osconfig.Error {
+			continue
+		}
+		switch shown++; {
+		case shown <= shownProblems:
 			announce(log, "bulkhead: configuration: "+p.String())
-		case i == shownProblems:
+		case shown == shownProblems+1:
 			announce(log, "bulkhead: configuration: more in "+layout.ConfigProblems)
 		}
 	}
@@ -125,7 +138,7 @@ func announce(log *slog.Logger, line string) {
 }
 
 // check is the health check: the configuration has been read and has no
-// mistakes. `system-docker inspect` keeps what it prints.
+// mistakes; warnings are none. `system-docker inspect` keeps what it prints.
 func check() int {
 	if _, err := os.Stat(layout.CloudInitDone); err != nil {
 		fmt.Println("the configuration has not been read")
@@ -139,6 +152,15 @@ func check() int {
 		fmt.Println(err)
 		return 1
 	}
-	fmt.Printf("mistakes in the configuration:\n%s", text)
+	var mistakes strings.Builder
+	for line := range strings.Lines(string(text)) {
+		if !osconfig.IsWarning(line) {
+			mistakes.WriteString(line)
+		}
+	}
+	if mistakes.Len() == 0 {
+		return 0
+	}
+	fmt.Printf("mistakes in the configuration:\n%s", mistakes.String())
 	return 1
 }

@@ -53,18 +53,17 @@ func TestMergeKeys(t *testing.T) {
 	}
 	tests := []struct {
 		name, old string
-		keys      []string
+		keys      []osconfig.AuthorizedKey
 		want      string
 	}{
 		{"nothing", "", nil, ""},
-		{"first boot", "", []string{"b", "a", "b"}, block("b", "a")},
-		{"same again", block("b", "a"), []string{"b", "a"}, block("b", "a")},
-		{"own keys stay", block("a") + "own x\n# note\n", []string{"a"}, block("a") + "own x\n# note\n"},
-		{"a key is withdrawn", block("a", "b") + "own\n", []string{"b"}, block("b") + "own\n"},
+		{"first boot", "", []osconfig.AuthorizedKey{"b", "a", "b"}, block("b", "a")},
+		{"same again", block("b", "a"), []osconfig.AuthorizedKey{"b", "a"}, block("b", "a")},
+		{"own keys stay", block("a") + "own x\n# note\n", []osconfig.AuthorizedKey{"a"}, block("a") + "own x\n# note\n"},
+		{"a key is withdrawn", block("a", "b") + "own\n", []osconfig.AuthorizedKey{"b"}, block("b") + "own\n"},
 		{"all keys are withdrawn", block("a") + "own\n", nil, "own\n"},
-		{"an own key is configured now", "a\nown\n", []string{"a"}, block("a") + "own\n"},
-		{"a whole file as one item", "", []string{"# team\na\r\n\nb\n"}, block("a", "b")},
-		{"no line end", "own", []string{"a"}, block("a") + "own\n"},
+		{"an own key is configured now", "a\nown\n", []osconfig.AuthorizedKey{"a"}, block("a") + "own\n"},
+		{"no line end", "own", []osconfig.AuthorizedKey{"a"}, block("a") + "own\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -78,7 +77,7 @@ func TestMergeKeys(t *testing.T) {
 func TestWriteAuthorizedKeys(t *testing.T) {
 	home := t.TempDir()
 	for range 2 {
-		if err := writeAuthorizedKeys(home, os.Getuid(), []string{"a"}); err != nil {
+		if err := writeAuthorizedKeys(home, os.Getuid(), []osconfig.AuthorizedKey{"a"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -98,7 +97,7 @@ func TestWriteAuthorizedKeysFollowsNoLinkOut(t *testing.T) {
 	if err := os.Symlink(elsewhere, filepath.Join(home, ".ssh")); err != nil {
 		t.Fatal(err)
 	}
-	if err := writeAuthorizedKeys(home, os.Getuid(), []string{"a"}); err == nil {
+	if err := writeAuthorizedKeys(home, os.Getuid(), []osconfig.AuthorizedKey{"a"}); err == nil {
 		t.Error("writeAuthorizedKeys through a link out of the home: no error")
 	}
 	if entries, err := os.ReadDir(elsewhere); err != nil || len(entries) > 0 {

@@ -54,7 +54,7 @@ func writeFile(root string, f osconfig.File) error {
 	if err != nil {
 		return err
 	}
-	uid, gid, err := lookupOwner(f.Owner)
+	uid, gid, err := lookupOwner(string(f.Owner))
 	if err != nil {
 		return fmt.Errorf("owner of %s: %w", f.Path, err)
 	}

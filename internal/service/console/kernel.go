@@ -18,7 +18,7 @@ func (c *console) applyKernelSettings(ctx context.Context) error {
 	var errs []error
 	for _, module := range c.cfg.Rancher.Modules {
 		// An item may have parameters: "bonding mode=1".
-		args := append([]string{"--"}, strings.Fields(module)...)
+		args := append([]string{"--"}, strings.Fields(string(module))...)
 		if out, err := exec.CommandContext(ctx, "/usr/sbin/modprobe", args...).CombinedOutput(); err != nil {
 			errs = append(errs, fmt.Errorf("load module %s: %w: %s", module, err, strings.TrimSpace(string(out))))
 		}

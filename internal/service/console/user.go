@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/google/renameio/v2"
+
+	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 
 // The user that people log in as. The image's declaration makes the account.
@@ -68,7 +70,7 @@ const (
 // writeAuthorizedKeys brings ~/.ssh/authorized_keys in line with the
 // configuration. The home is the user's, who could have put links there:
 // nothing is followed out of it.
-func writeAuthorizedKeys(home string, id int, keys []string) error {
+func writeAuthorizedKeys(home string, id int, keys []osconfig.AuthorizedKey) error {
 	root, err := os.OpenRoot(home)
 	if err != nil {
 		return err
@@ -106,17 +108,13 @@ func writeAuthorizedKeys(home string, id int, keys []string) error {
 
 // mergeKeys puts the configuration's keys, each once and in order, in place of
 // those in the old file.
-func mergeKeys(old []byte, keys []string) []byte {
+func mergeKeys(old []byte, keys []osconfig.AuthorizedKey) []byte {
 	var managed, own []string
 	seen := map[string]bool{}
 	for _, key := range keys {
-		// One item may hold a whole file.
-		for line := range strings.Lines(key) {
-			line = strings.TrimSpace(line)
-			if line != "" && !strings.HasPrefix(line, "#") && !seen[line] {
-				seen[line] = true
-				managed = append(managed, line)
-			}
+		if line := string(key); !seen[line] {
+			seen[line] = true
+			managed = append(managed, line)
 		}
 	}
 	inside := false

@@ -1,0 +1,102 @@
+package osconfig
+
+// notYet are keys, by type, that are understood but have no effect in this
+// version. Whoever gives a key its effect removes it here.
+func notYet(typeAndKey string) bool {
+	switch typeAndKey {
+	case "Config.fqdn", "Config.prefer_fqdn_over_hostname", "Config.preserve_hostname", "Config.manage_etc_hosts",
+		"Config.bootcmd", "Config.mounts", "Config.mount_default_fields", "Config.users", "Config.groups",
+		"Config.password", "Config.chpasswd", "Config.ssh_pwauth", "Config.ssh_keys", "Config.ssh_deletekeys",
+		"Config.ssh_genkeytypes", "Config.timezone", "Config.ntp", "Config.ca_certs", "Config.growpart",
+		"Config.resize_rootfs", "Config.disk_setup", "Config.fs_setup", "Config.swap", "Config.final_message",
+		"Config.power_state":
+		return true
+	case "File.append":
+		return true
+	case "Rancher.disable", "Rancher.console", "Rancher.services_include", "Rancher.restart_services",
+		"Rancher.repositories", "Rancher.registry_auths", "Rancher.network", "Rancher.docker",
+		"Rancher.resize_device", "Rancher.upgrade", "Rancher.log", "Rancher.hypervisor_service",
+		"Rancher.shutdown_timeout", "Rancher.http_load_retries", "Rancher.preload_wait":
+		return true
+	case "SSH.keys":
+		return true
+	case "CloudInit.datasources":
+		return true
+	case "SystemEngine.debug":
+		return true
+	case "State.mdadm_scan", "State.lvm_scan", "State.cryptsetup", "State.oem_dev", "State.oem_fstype",
+		"State.boot_dev", "State.boot_fstype":
+		return true
+	case "Service.entrypoint", "Service.env_file", "Service.volumes_from", "Service.volume_driver",
+		"Service.expose", "Service.networks", "Service.depends_on", "Service.links", "Service.external_links",
+		"Service.cap_add", "Service.cap_drop", "Service.security_opt", "Service.devices",
+		"Service.device_cgroup_rules", "Service.dns", "Service.dns_opt", "Service.dns_search", "Service.extra_hosts",
+		"Service.hostname", "Service.domainname", "Service.mac_address", "Service.container_name", "Service.user",
+		"Service.group_add", "Service.userns_mode", "Service.working_dir", "Service.pid", "Service.ipc",
+		"Service.uts", "Service.cgroup", "Service.cgroup_parent", "Service.init", "Service.read_only",
+		"Service.tmpfs", "Service.shm_size", "Service.mem_limit", "Service.mem_reservation", "Service.memswap_limit",
+		"Service.mem_swappiness", "Service.oom_kill_disable", "Service.oom_score_adj", "Service.cpu_shares",
+		"Service.cpu_quota", "Service.cpu_period", "Service.cpu_rt_period", "Service.cpu_rt_runtime", "Service.cpus",
+		"Service.cpuset", "Service.pids_limit", "Service.ulimits", "Service.sysctls", "Service.blkio_config",
+		"Service.healthcheck", "Service.logging", "Service.log_driver", "Service.log_opt", "Service.stop_signal",
+		"Service.stop_grace_period", "Service.stdin_open", "Service.tty", "Service.runtime", "Service.platform",
+		"Service.pull_policy", "Service.storage_opt":
+		return true
+	}
+	return false
+}
+
+// instead returns what to do in the place of a top-level key that other
+// systems have and this one never will, or "".
+func instead(key string) string {
+	const (
+		packages = "there is no package manager for the system; run programs as containers, or install them in the console with runcmd"
+		agent    = "run the agent as a container under rancher.services"
+		modules  = "the order in which things happen is fixed"
+	)
+	switch key {
+	case "packages", "package_update", "package_upgrade", "package_reboot_if_required", "apt", "apt_sources", "apt_mirror",
+		"apt_proxy", "apt_update", "apt_upgrade", "apt_reboot_if_required", "apt_preserve_sources_list", "apt_pipelining",
+		"yum_repos", "yum_repo_dir", "zypper", "apk_repos", "snap", "snappy", "ubuntu_advantage", "ubuntu_pro", "fan", "byobu_by_default":
+		return packages
+	case "ansible", "chef", "puppet", "salt_minion", "mcollective", "landscape", "rh_subscription", "spacewalk":
+		return agent
+	case "cloud_init_modules", "cloud_config_modules", "cloud_final_modules", "system_info", "datasource", "datasource_list":
+		return modules + "; see rancher.cloud_init for where user data comes from"
+	case "merge_how", "merge_type":
+		return "maps are merged key by key, lists are replaced"
+	case "network":
+		return "use rancher.network, or network-config on the configuration disk"
+	case "user":
+		return "use users, with the name default or rancher for the system's own account"
+	case "ssh":
+		return "host keys are shown on the consoles"
+	case "ssh_import_id":
+		return "put the keys into ssh_authorized_keys"
+	case "disable_root_opts", "allow_public_ssh_keys":
+		return "root cannot log in over SSH; use sudo"
+	case "ssh_publish_hostkeys", "no_ssh_fingerprints", "ssh_fp_console_blacklist", "ssh_key_console_blacklist", "ssh_quiet_keygen":
+		return "fingerprints of host keys are shown on the consoles"
+	case "lxd":
+		return "run containers under rancher.services"
+	case "wireguard":
+		return "use rancher.modules with wireguard, write_files and rancher.network.post_cmds"
+	case "rsyslog":
+		return "use write_files with container: syslog, and /etc/rsyslog.d/"
+	case "random_seed":
+		return "the kernel seeds itself from hardware"
+	case "keyboard":
+		return "run loadkeys in the console with runcmd"
+	case "phone_home":
+		return "use curl in runcmd"
+	case "output":
+		return "output of runcmd is in /var/log/runcmd.log, that of services in system-docker logs"
+	case "reporting", "vendor_data", "drivers", "autoinstall", "identity", "storage", "late-commands", "early-commands":
+		return "leave it out"
+	case "coreos":
+		return "use rancher.services for units, and rancher.network"
+	case "updates":
+		return "configuration is read at each boot"
+	}
+	return ""
+}

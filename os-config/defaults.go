@@ -1,0 +1,20 @@
+package osconfig
+
+// Defaults returns the configuration of a machine that nobody configured.
+func Defaults() Config {
+	return Config{
+		Chpasswd: Chpasswd{Expire: true},
+		NTP:      NTP{Enabled: true},
+		Rancher: Rancher{
+			SSH:               SSH{Daemon: true, Port: 22},
+			Network:           Network{DHCPTimeout: 10},
+			HypervisorService: true,
+			ShutdownTimeout:   60,
+			HTTPLoadRetries:   6,
+			Upgrade:           Upgrade{Policy: "none"},
+		},
+	}
+}
+
+// DefaultHostname is the name of a machine that got none from anywhere.
+const DefaultHostname = "bulkhead"
