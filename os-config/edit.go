@@ -28,7 +28,7 @@ func Set(text []byte, key, value string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return edited, noNewMistake(text, edited)
+	return edited, mistakes(Introduced(text, edited))
 }
 
 // Delete returns a cloud-config without a key; above it goes what is empty
@@ -60,7 +60,7 @@ func MergeText(text, more []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return edited, noNewMistake(text, edited)
+	return edited, mistakes(Introduced(text, edited))
 }
 
 func mergeNodes(text []byte, path []string, t reflect.Type, n *yaml.Node) ([]byte, error) {
@@ -140,14 +140,14 @@ func valueNode(t reflect.Type, value string) (*yaml.Node, error) {
 	return plain(doc.Content[0])
 }
 
-// noNewMistake compares the mistakes of two texts.
-func noNewMistake(old, edited []byte) error {
+// Introduced returns the problems that one text has and an older one has not.
+func Introduced(old, edited []byte) []Problem {
 	var before, after Config
 	had := make(map[string]bool)
 	for _, p := range before.Merge("", old) {
 		had[p.Key+"\x00"+p.Text] = true
 	}
-	return mistakes(slices.DeleteFunc(after.Merge("", edited), func(p Problem) bool { return had[p.Key+"\x00"+p.Text] }))
+	return slices.DeleteFunc(after.Merge("", edited), func(p Problem) bool { return had[p.Key+"\x00"+p.Text] })
 }
 
 // mistakes returns the errors among problems, without positions in a text

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -22,11 +23,7 @@ func (l *StringList) setNode(d *decoder, n *yaml.Node, key string) bool {
 		}
 		return ok
 	}
-	list, ok := d.texts(n, key)
-	if ok {
-		*l = list
-	}
-	return ok
+	return d.decodeList(n, reflect.ValueOf((*[]string)(l)).Elem(), key)
 }
 
 // texts returns the scalars of a list.

@@ -196,7 +196,14 @@ func (p places) edit(c *cli.Context, change func([]byte) ([]byte, error)) error 
 		if old == nil {
 			old = []byte("#cloud-config\n")
 		}
-		return change(old)
+		edited, err := change(old)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range osconfig.Introduced(old, edited) {
+			fmt.Fprintf(c.App.ErrWriter, "ros: %s: %s: %s\n", p.Severity, p.Key, p.Text)
+		}
+		return edited, nil
 	}))
 }
 

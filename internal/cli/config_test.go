@@ -143,6 +143,10 @@ func TestConfigWrites(t *testing.T) {
 			t.Errorf("mode of %s: %v, %v; want 0600", path, info.Mode(), err)
 		}
 	}
+	const want = "ros: warning: rancher.rm_usr: has no effect: "
+	if code, _, stderr := rosInput(p, "", "config", "set", "rancher.rm_usr", "true"); code != exitOK || !strings.HasPrefix(stderr, want) {
+		t.Errorf("setting a key without effect: %d, %q; want %q", code, stderr, want)
+	}
 	text, err := os.ReadFile(file + ".all")
 	if err != nil {
 		t.Fatal(err)

@@ -71,19 +71,29 @@ func (s *service) run(ctx context.Context) error {
 	s.chooseSources()
 	s.step("cloud-init/local", func() error { return s.readLocal(ctx) })
 	found := s.applyName()
-	if err := errors.Join(os.WriteFile(layout.CloudInitLocal, nil, 0o644), dropCapabilities()); err != nil {
+	if err := os.WriteFile(layout.CloudInitLocal, nil, 0o644); err != nil {
 		return err
+	}
+	if err := dropCapabilities(); err != nil {
+		s.complain("cloud-init", fmt.Errorf("nothing is asked over the network: %w", err))
+		s.later, s.includes = nil, false
 	}
 	if len(s.later) > 0 || s.includes {
 		s.step("cloud-init/network", func() error { return s.readRemote(ctx) })
 		found = s.applyName()
 	}
 	s.problems = append(s.problems, found...)
-	s.step("cloud-init/last-good", func() error { return conffile.RememberGood("") })
 	if err := s.publish(); err != nil {
 		return err
 	}
-	return os.WriteFile(layout.CloudInitDone, nil, 0o644)
+	if err := os.WriteFile(layout.CloudInitDone, nil, 0o644); err != nil {
+		return err
+	}
+	// Nobody waits for this.
+	if err := conffile.RememberGood(""); err != nil {
+		s.log.Error("keep copies of the configuration", "err", err)
+	}
+	return nil
 }
 
 // usualTimeout is how long sources on the network have to answer. With what
@@ -142,7 +152,11 @@ func (s *service) readLocal(ctx context.Context) error {
 // includes. It is bounded by the two limits, whatever a server does.
 func (s *service) readRemote(ctx context.Context) error {
 	if err := awaitNetwork(ctx, s.log); err != nil {
-		s.complain(names(s.later), fmt.Errorf("not asked for user data: %w", err))
+		missed := s.later
+		if s.includes {
+			missed = append(missed, s.local.Source)
+		}
+		s.complain(names(missed), fmt.Errorf("no user data from there: %w", err))
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)

@@ -1,6 +1,6 @@
-# Tells who logs in about mistakes in the machine's configuration.
+# Tells who logs in what is wrong with the machine's configuration.
 if [ -s /run/bulkhead/config-problems ] && [ -t 1 ]; then
-    echo "The configuration of this machine has mistakes:"
+    echo "About the configuration of this machine (sudo ros config validate --machine):"
     sed 's/^/  /' /run/bulkhead/config-problems
     echo
 fi
