@@ -79,7 +79,13 @@ func writeSeed(dir string, kind qemutest.SeedKind, format qemutest.SeedFormat, e
 func start(t *testing.T, o qemutest.Options, seed seedDisk, allow ...*regexp.Regexp) *guest {
 	t.Helper()
 	o.Disks = append(o.Disks[:len(o.Disks):len(o.Disks)], seed.disk)
-	g := &guest{VM: qemutest.StartT(t, o, append(allow, expected...)...), key: seed.key}
+	return boot(t, o, seed.key, allow...)
+}
+
+// boot is start for a machine that gets the key otherwise.
+func boot(t *testing.T, o qemutest.Options, key qemutest.Key, allow ...*regexp.Regexp) *guest {
+	t.Helper()
+	g := &guest{VM: qemutest.StartT(t, o, append(allow, expected...)...), key: key}
 	if err := g.awaitReady(0); err != nil {
 		t.Fatal(err)
 	}

@@ -105,11 +105,11 @@ func TestBadDaemonJSON(t *testing.T) {
 	t.Run("both, at boot", func(t *testing.T) {
 		mark := g.Console.Mark()
 		g.root(t, `echo '{"no-such-key": 1}' > /etc/docker/system-docker.json; echo '{"log-level": ' > /etc/docker/daemon.json; sync`)
-		boot, err := g.reset(t, func() { g.try(t, "sudo reboot") })
+		down, err := g.reset(t, func() { g.try(t, "sudo reboot") })
 		if err != nil {
 			t.Fatal(err)
 		}
-		if user, err := g.awaitSystem(boot); err != nil || user != "not ready" {
+		if user, err := g.awaitSystem(down); err != nil || user != "not ready" {
 			t.Fatalf("user Docker %s, error %v; want not ready and none", user, err)
 		}
 		said := strings.Join(g.Console.Since(mark), "\n")
