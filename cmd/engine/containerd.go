@@ -8,6 +8,8 @@ import (
 	_ "github.com/containerd/containerd/v2/cmd/containerd/builtins"
 	"github.com/containerd/containerd/v2/cmd/containerd/command"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/bulkhead-os/bulkhead/internal/idle"
 )
 
 // containerd is the stock daemon. With dockerd in one binary it weighs next to
@@ -16,7 +18,9 @@ import (
 // finds them. So it gets a registry of its own.
 func containerd() int {
 	prometheus.DefaultRegisterer = prometheus.NewRegistry()
-	if err := command.App().Run(context.Background(), os.Args); err != nil {
+	ctx := context.Background()
+	go idle.Trim(ctx)
+	if err := command.App().Run(ctx, os.Args); err != nil {
 		fmt.Fprintf(os.Stderr, "containerd: %s\n", err)
 		return 1
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/moby/sys/reexec"
 
 	"github.com/bulkhead-os/bulkhead/cmd/engine/dockercli"
+	"github.com/bulkhead-os/bulkhead/internal/idle"
 	"github.com/bulkhead-os/bulkhead/sysdocker/pid1"
 )
 
@@ -47,9 +48,11 @@ func run(name string) int {
 func dockerd() int {
 	// A pipe to a log collector that breaks must not end the daemon.
 	signal.Ignore(syscall.SIGPIPE)
+	ctx := context.Background()
+	go idle.Trim(ctx)
 	r, err := command.NewDaemonRunner(os.Stdout, os.Stderr)
 	if err == nil {
-		err = r.Run(context.Background())
+		err = r.Run(ctx)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

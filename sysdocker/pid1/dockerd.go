@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bulkhead-os/bulkhead/internal/bootlog"
+	"github.com/bulkhead-os/bulkhead/internal/idle"
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/internal/wait"
@@ -173,6 +174,7 @@ func (s *system) startDaemon(ctx context.Context) error {
 		}
 		s.fail("daemon", err)
 	})
+	s.guard("idle", func() { idle.Trim(ctx) })
 	s.guard("daemon-ready", func() { s.watchDaemon(ctx) })
 	return nil
 }
