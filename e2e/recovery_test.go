@@ -37,7 +37,7 @@ func TestKillAnything(t *testing.T) {
 		{"user containerd", fmt.Sprintf(tier, "containerd", "")},
 		{"system containerd", fmt.Sprintf(tier, "containerd", "!")},
 		{"a shim of user Docker", `pgrep -f "containerd-shim.*$(docker inspect -f '{{.Id}}' returns)"`},
-		{"a shim of system Docker", `pgrep -f "containerd-shim.*$(system-docker inspect -f '{{.Id}}' ntp)"`},
+		{"a shim of system Docker", `ps -o ppid= -p "$(system-docker inspect -f '{{.State.Pid}}' ntp)"`},
 	}
 	for _, s := range services {
 		tests = append(tests, struct{ name, victim string }{"main process of " + s, "system-docker inspect -f '{{.State.Pid}}' " + s})

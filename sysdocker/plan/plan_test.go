@@ -64,7 +64,7 @@ func machine() ([]images.Declaration, images.Index) {
 			},
 		}},
 		{Name: "ntp", Service: images.Service{
-			Command: []string{"/usr/sbin/chronyd", "-d"}, After: []string{"network", "udev"}, StopGracePeriod: images.Duration(1500 * time.Millisecond),
+			Command: []string{"/usr/sbin/chronyd", "-d"}, After: []string{"network", "udev"}, SharedShim: true, StopGracePeriod: images.Duration(1500 * time.Millisecond),
 		}},
 		{Name: "setup", Service: images.Service{Command: []string{"/bin/true"}, Restart: "no"}},
 	}

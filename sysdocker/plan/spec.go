@@ -25,6 +25,13 @@ var logConfig = container.LogConfig{
 	Config: map[string]string{"max-size": "2m", "max-file": "2"},
 }
 
+// Containers with the same value of this annotation share one
+// containerd-shim-runc-v2.
+const (
+	shimGroup  = "io.containerd.runc.v2.group"
+	sharedShim = "bulkhead"
+)
+
 // newSpec translates a declaration. What is not declared is forbidden: no
 // capability, no new privileges, no network.
 func newSpec(d images.Declaration, image images.IndexEntry, bootID string) (dockerapi.Spec, error) {
@@ -72,6 +79,9 @@ func newSpec(d images.Declaration, image images.IndexEntry, bootID string) (dock
 			Devices:           devices,
 			DeviceCgroupRules: s.DeviceCgroupRules,
 		},
+	}
+	if s.SharedShim {
+		host.Annotations = map[string]string{shimGroup: sharedShim}
 	}
 	if s.PidsLimit > 0 {
 		host.PidsLimit = &s.PidsLimit
