@@ -182,7 +182,7 @@ func (c Content) writeTar(file string, host *tree.Tree) (string, error) {
 	}
 	defer f.Close()
 	sum := sha256.New()
-	fmt.Fprintln(sum, c.Compression.args(), c.Compression.hints)
+	fmt.Fprintln(sum, c.Compression.args(), c.Compression.hintList())
 	tw := tar.NewWriter(io.MultiWriter(f, sum))
 	if err := host.AppendTar(tw); err != nil {
 		return "", err
