@@ -6,11 +6,14 @@ import (
 	"crypto/sha256"
 	"debug/elf"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -54,6 +57,8 @@ func TestRealEngine(t *testing.T) {
 
 	t.Run("killed", func(t *testing.T) {
 		m.t = t
+		// The shim was started for udev and outlives that run of it.
+		m.kill("udev")
 		m.kill("network")
 		if id := m.containers()["network"].ID; id != before["network"].ID {
 			t.Error("network was made anew")
@@ -66,6 +71,22 @@ func TestRealEngine(t *testing.T) {
 		}
 		m.await("network is there again", func(c map[string]dockerapi.Container) bool {
 			return c["network"].State == dockerapi.Running && c["network"].ID != before["network"].ID
+		})
+	})
+	t.Run("shim killed", func(t *testing.T) {
+		m.t = t
+		udev, network := m.process("udev"), m.process("network")
+		shim := parent(t, udev)
+		if other := parent(t, network); other != shim {
+			t.Errorf("udev has shim %d and network %d; want one for both", shim, other)
+		}
+		if err := syscall.Kill(shim, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		m.await("both run again", func(c map[string]dockerapi.Container) bool {
+			a, b := m.engine.Pid(c["udev"].ID), m.engine.Pid(c["network"].ID)
+			return a != 0 && a != udev && b != 0 && b != network &&
+				c["udev"].State == dockerapi.Running && c["network"].State == dockerapi.Running
 		})
 	})
 	t.Run("containerd restarts", func(t *testing.T) {
@@ -146,7 +167,9 @@ func newMachine(t *testing.T, engine *testengine.Engine, client *dockerapi.Clien
 			ReadOnly:  true,
 			PidsLimit: 16,
 			After:     after,
-			Ready:     &images.Ready{File: filepath.Join(run, name), Timeout: images.Duration(limit)},
+			// Most services of the OS do, so it goes through all that follows.
+			SharedShim: true,
+			Ready:      &images.Ready{File: filepath.Join(run, name), Timeout: images.Duration(limit)},
 		}}
 	}
 	m.decls = []images.Declaration{declare("udev"), declare("network", "udev")}
@@ -257,10 +280,7 @@ func (m *testMachine) await(what string, holds func(map[string]dockerapi.Contain
 // waits until there is another one.
 func (m *testMachine) kill(name string) {
 	m.t.Helper()
-	pid := m.engine.Pid(m.containers()[name].ID)
-	if pid == 0 {
-		m.t.Fatalf("%s does not run", name)
-	}
+	pid := m.process(name)
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		m.t.Fatalf("kill %s: %v", name, err)
 	}
@@ -268,6 +288,32 @@ func (m *testMachine) kill(name string) {
 		now := m.engine.Pid(c[name].ID)
 		return c[name].State == dockerapi.Running && now != 0 && now != pid
 	})
+}
+
+// process returns the ID of a service's main process.
+func (m *testMachine) process(name string) int {
+	m.t.Helper()
+	pid := m.engine.Pid(m.containers()[name].ID)
+	if pid == 0 {
+		m.t.Fatalf("%s does not run", name)
+	}
+	return pid
+}
+
+// parent returns the ID of a process's parent.
+func parent(t *testing.T, pid int) int {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(status), "\nPPid:\t")
+	line, _, _ := strings.Cut(after, "\n")
+	ppid, err := strconv.Atoi(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ppid
 }
 
 // staticBusybox returns the path of a busybox that runs without libraries.
