@@ -48,6 +48,8 @@ type User struct {
 	ID    int    `yaml:"id"`
 	Home  string `yaml:"home"`
 	Shell string `yaml:"shell"`
+	// Group is an existing group to take instead of one of its own.
+	Group string `yaml:"group"`
 	// Groups are further groups the user is in.
 	Groups []string `yaml:"groups"`
 }

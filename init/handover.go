@@ -11,7 +11,11 @@ import (
 
 // environment is that of PID 1 and of what it starts. The kernel would add
 // every parameter it does not know.
-var environment = []string{"PATH=" + layout.EngineBin + ":/usr/sbin:/usr/bin:/sbin:/bin"}
+var environment = []string{
+	"PATH=" + layout.EngineBin + ":/usr/sbin:/usr/bin:/sbin:/bin",
+	// Beside the usual certificate authorities, those of the configuration.
+	"SSL_CERT_DIR=" + layout.CertDir,
+}
 
 // switchRoot makes the system image the root. Everything later uses final paths.
 func switchRoot(_ context.Context, b *boot) error {

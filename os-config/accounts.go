@@ -172,7 +172,8 @@ func (s *Sudo) setNode(d *decoder, n *yaml.Node, key string) bool {
 
 // Chpasswd sets passwords of accounts.
 type Chpasswd struct {
-	// Ask for a new password at the first login.
+	// Ask for a new password at the first login. Nobody is asked here: accounts
+	// are made anew at each boot, and would lose the new one.
 	Expire bool `yaml:"expire" eg:"false"`
 	// Accounts and their passwords.
 	Users []NamedPassword `yaml:"users" eg:"[{name: anna, password: '$6$bulkhead$DuApHLe9WNL3CY0mb1ldTzDHcD1jKoHqFpVSGpmGUvV8sijlgEiCL0Papyff6QALQCiXLAwKrAeqbUw0eHjam0'}]"`

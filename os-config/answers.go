@@ -4,21 +4,12 @@ package osconfig
 // version. Whoever gives a key its effect removes it here.
 func notYet(typeAndKey string) bool {
 	switch typeAndKey {
-	case "Config.fqdn", "Config.prefer_fqdn_over_hostname", "Config.preserve_hostname", "Config.manage_etc_hosts",
-		"Config.bootcmd", "Config.mounts", "Config.mount_default_fields", "Config.users", "Config.groups",
-		"Config.password", "Config.chpasswd", "Config.ssh_pwauth", "Config.ssh_keys", "Config.ssh_deletekeys",
-		"Config.ssh_genkeytypes", "Config.timezone", "Config.ntp", "Config.ca_certs", "Config.growpart",
-		"Config.resize_rootfs", "Config.disk_setup", "Config.fs_setup", "Config.swap", "Config.final_message",
-		"Config.power_state":
+	case "Config.ssh_deletekeys", "Config.ssh_genkeytypes":
 		return true
-	case "File.append":
-		return true
-	case "Rancher.disable", "Rancher.console", "Rancher.services_include", "Rancher.restart_services",
+	case "Rancher.console", "Rancher.services_include", "Rancher.restart_services",
 		"Rancher.repositories", "Rancher.registry_auths", "Rancher.network", "Rancher.docker",
-		"Rancher.resize_device", "Rancher.upgrade", "Rancher.log", "Rancher.hypervisor_service",
+		"Rancher.upgrade", "Rancher.log", "Rancher.hypervisor_service",
 		"Rancher.shutdown_timeout", "Rancher.http_load_retries", "Rancher.preload_wait":
-		return true
-	case "SSH.keys":
 		return true
 	case "SystemEngine.debug":
 		return true

@@ -204,7 +204,7 @@ type FSSetup struct {
 // Swap is a swap file.
 type Swap struct {
 	// Where it lies.
-	Filename AbsPath `yaml:"filename" eg:"/var/lib/swap"`
+	Filename AbsPath `yaml:"filename" def:"/var/lib/rancher/swap.img" eg:"/var/lib/rancher/swap"`
 	// Its size in bytes, with K, M, G or T; `auto` goes by the memory.
 	Size Size `yaml:"size" eg:"2G"`
 	// The most that `auto` may take.

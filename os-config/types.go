@@ -73,7 +73,8 @@ type Config struct {
 	// Kinds of host keys to generate.
 	SSHGenKeyTypes []HostKeyType `yaml:"ssh_genkeytypes" origin:"cloud-init" def:"[rsa, ecdsa, ed25519]" eg:"[ed25519]"`
 
-	// Time zone of consoles, logs and services.
+	// Time zone of the console, of start commands, and of /etc/localtime in
+	// containers that mount it.
 	Timezone Timezone `yaml:"timezone" origin:"cloud-init" def:"UTC" eg:"Europe/Berlin"`
 	// Language of messages.
 	Locale string `yaml:"locale" origin:"cloud-init" instead:"the system has only C.UTF-8; set LANG inside the container that needs it" eg:"en_US.UTF-8"`

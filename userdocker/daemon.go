@@ -67,6 +67,7 @@ func (e *engine) dockerdCommand(ctx context.Context) (*exec.Cmd, error) {
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c",
 		`export LISTEN_PID=$$ LISTEN_FDS=1; exec dockerd "$@"`, "sh", "--config-file", daemonConfig)
 	cmd.ExtraFiles = []*os.File{socket}
+	cmd.Env = append(os.Environ(), machineEnvironment("/")...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return cmd, nil
 }
@@ -114,7 +115,8 @@ func (e *engine) awaitAnswer(ctx context.Context, began time.Time) {
 // that wait for it are sent away, others get an error at once.
 func (e *engine) dockerdEnded(err error, lastWords string) {
 	e.mu.Lock()
-	answered := e.answered
+	answered := e.answered || e.renewing
+	e.renewing = false
 	if !answered && e.listener != nil {
 		e.listener.Close()
 		os.Remove(socketPath)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"reflect"
 	"slices"
 	"sync"
 	"syscall"
@@ -56,6 +57,8 @@ type engine struct {
 	complained string
 	// answered tells whether the daemon of the current run ever did.
 	answered bool
+	// renewing: the end of the current run is asked for.
+	renewing bool
 }
 
 func newEngine(log *slog.Logger) *engine {
@@ -67,6 +70,7 @@ func (e *engine) run(ctx context.Context, reload <-chan os.Signal) error {
 	if err := prepare(); err != nil {
 		return err
 	}
+	awaitConfiguration(ctx, e.log)
 	if err := e.awaitSettings(ctx); err != nil {
 		return nil // told to stop before there was anything to stop
 	}
@@ -101,6 +105,9 @@ func (e *engine) run(ctx context.Context, reload <-chan os.Signal) error {
 				e.log.Error("reload", "err", err)
 			}
 		case <-watch.C:
+			if err := e.renew(); err != nil {
+				e.log.Error("start dockerd anew", "err", err)
+			}
 			err := e.check(dataRoot)
 			if data.lost() {
 				err = errWiped
@@ -189,6 +196,30 @@ func (e *engine) reload() error {
 		return err
 	}
 	return e.dockerd.signal(syscall.SIGHUP)
+}
+
+// renew starts the daemon anew when somebody has changed its file and asks for
+// that: the machine's configuration may write it when the daemon runs already.
+func (e *engine) renew() error {
+	if err := os.Remove(layout.UserReload); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	s, err := readSettings()
+	if err != nil {
+		return err
+	}
+	if reflect.DeepEqual(s.values, e.current().values) {
+		return nil
+	}
+	e.log.Info("the settings have changed; dockerd starts anew")
+	e.use(s)
+	e.mu.Lock()
+	e.renewing = true
+	e.mu.Unlock()
+	return e.dockerd.signal(syscall.SIGTERM)
 }
 
 // check finds out what only a new start can cure.

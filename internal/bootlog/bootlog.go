@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -69,6 +70,32 @@ func Append(path string, s Step) error {
 		return err
 	}
 	return f.Close()
+}
+
+// A Recorder runs the steps of one program.
+type Recorder struct {
+	Log *slog.Logger
+	// File is what steps are appended to, Phase the first part of their names.
+	File, Phase string
+}
+
+// Run runs a step and records it. An error is logged, too.
+func (r Recorder) Run(name string, do func() error) error {
+	start := Now()
+	err := do()
+	r.Record(name, start, err)
+	return err
+}
+
+// Record records a step that began at start (from Now) and ends now.
+func (r Recorder) Record(name string, start float64, err error) {
+	s := Since(r.Phase+"/"+name, start, err)
+	if err != nil {
+		r.Log.Error(s.Name, "err", err)
+	}
+	if err := Append(r.File, s); err != nil {
+		r.Log.Warn("record boot step", "step", s.Name, "err", err)
+	}
 }
 
 // Read returns the steps of a file that Append wrote.

@@ -81,6 +81,14 @@ const (
 	NetworkDir   = RunDir + "/network"
 	NetworkReady = NetworkDir + "/ready"
 	NTPDir       = RunDir + "/ntp"
+	// CertDir holds the certificate authorities of the configuration in
+	// TrustedCerts, and the file OnlyTrusted when no others count.
+	CertDir      = EtcDir + "/certs"
+	TrustedCerts = CertDir + "/trusted.pem"
+	OnlyTrusted  = CertDir + "/only"
+	// Proxies has lines NAME=VALUE for the environment of programs that use
+	// the network; it may hold a password.
+	Proxies = RunDir + "/proxies"
 	// CloudInitLocal exists when all that needs no network to be read has been
 	// read, and CloudInitDone when the rest has, too; the machine has its
 	// name then.
@@ -89,6 +97,14 @@ const (
 	// ConfigProblems has one line per mistake in the configuration; absent
 	// when there is none.
 	ConfigProblems = RunDir + "/config-problems"
+	// UdevSettled exists when the devices that were there at boot have their
+	// nodes and links.
+	UdevSettled = "/run/udev/settled"
+	// StorageWanted exists when the configuration has disks or mounts that
+	// containers may need, from before CloudInitLocal; StorageDone when they
+	// are there, or have been waited for long enough.
+	StorageWanted = RunDir + "/storage.wanted"
+	StorageDone   = RunDir + "/storage.done"
 	// ConsoleReady holds the port of the SSH server, or nothing when it is
 	// switched off, once people can log in.
 	ConsoleReady = RunDir + "/console.ready"
@@ -125,6 +141,8 @@ const (
 	// UserFailure says in one line which mistake of the user keeps user Docker
 	// from starting; it is there only as long as that is so.
 	UserFailure = UserRunDir + "/failure"
+	// UserReload asks for a new start of the user daemon, if its file changed.
+	UserReload = UserRunDir + "/reload"
 	// UserDaemonConfig is the user's daemon.json.
 	UserDaemonConfig = "/etc/docker/daemon.json"
 	// UserCgroup is the parent of every user container's cgroup and

@@ -121,7 +121,7 @@ func status(list string) string {
 	for _, line := range lines(list) {
 		f := strings.Fields(line)
 		fmt.Fprintf(&b, "Package: %s\nStatus: install ok installed\nVersion: 9999:0\nArchitecture: amd64\n"+
-			"Multi-Arch: foreign\nMaintainer: none\nDescription: assumed\n", f[0])
+			"Multi-Arch: allowed\nMaintainer: none\nDescription: assumed\n", f[0])
 		if len(f) > 1 {
 			fmt.Fprintf(&b, "Provides: %s\n", strings.Join(f[1:], ", "))
 		}

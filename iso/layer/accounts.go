@@ -36,6 +36,15 @@ func MakeAccounts(users []images.User) (Accounts, error) {
 		if shell == "" {
 			shell = "/usr/sbin/nologin"
 		}
+		if u.Group != "" {
+			i := indexName(groups, u.Group)
+			if i < 0 {
+				return Accounts{}, fmt.Errorf("user %s: no group %s", u.Name, u.Group)
+			}
+			gid := strings.Split(groups[i], ":")[2]
+			passwd = append(passwd, fmt.Sprintf("%s:x:%d:%s::%s:%s", u.Name, u.ID, gid, home, shell))
+			continue
+		}
 		passwd = append(passwd, fmt.Sprintf("%s:x:%d:%d::%s:%s", u.Name, u.ID, u.ID, home, shell))
 		if i := indexName(groups, u.Name); i < 0 {
 			groups = append(groups, fmt.Sprintf("%s:x:%d:", u.Name, u.ID))

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
@@ -25,6 +26,7 @@ const (
 // unmountAll takes the file systems out of use so that none is left with
 // unfinished business: unmounted if possible, else read-only.
 func unmountAll(ctx context.Context) error {
+	swapOff("/proc/swaps")
 	detachLoops("/sys/block", "/dev")
 	var left []*mountinfo.Info
 	for range unmountTries {
@@ -35,7 +37,11 @@ func unmountAll(ctx context.Context) error {
 		left = unmountOrder(mounts)
 		busy := false
 		for _, m := range left {
-			busy = unix.Unmount(m.Mountpoint, unix.UMOUNT_NOFOLLOW) != nil || busy
+			flags := unix.UMOUNT_NOFOLLOW
+			if onNetwork(m) {
+				flags |= unix.MNT_FORCE | unix.MNT_DETACH // the network is gone, the server does not answer
+			}
+			busy = unix.Unmount(m.Mountpoint, flags) != nil || busy
 		}
 		if !busy {
 			return nil
@@ -73,6 +79,28 @@ func unmountOrder(mounts []*mountinfo.Info) []*mountinfo.Info {
 	slices.Reverse(todo)
 	slices.SortStableFunc(todo, func(a, b *mountinfo.Info) int { return depth(b) - depth(a) })
 	return todo
+}
+
+func onNetwork(m *mountinfo.Info) bool {
+	return m.FSType == "nfs" || m.FSType == "nfs4" || m.FSType == "cifs" || m.FSType == "smb3"
+}
+
+// swapOff takes swap files out of use, which keep their file systems busy.
+func swapOff(table string) {
+	text, err := os.ReadFile(table)
+	if err != nil {
+		return
+	}
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
+		if len(fields) < 2 || fields[1] != "file" {
+			continue
+		}
+		path, err := unix.BytePtrFromString(fields[0])
+		if err == nil {
+			_, _, _ = unix.Syscall(unix.SYS_SWAPOFF, uintptr(unsafe.Pointer(path)), 0, 0)
+		}
+	}
 }
 
 func keepsMounted(m *mountinfo.Info) bool {

@@ -262,7 +262,7 @@ func TestWriteNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := writeNames(dir, "web1.example.org"); err != nil {
+	if err := writeNames(dir, "web1", "web1.example.org", true); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(hostsFile)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/bulkhead-os/bulkhead/internal/layout"
@@ -16,18 +17,36 @@ const hostnameSysctl = "/run/host/hostname"
 
 // setHostname names the machine. A name that the network service got for a
 // machine nobody named stays, should this service start again.
-func setHostname(name osconfig.Hostname) error {
+func setHostname(cfg osconfig.Config) error {
+	name, full := machineNames(cfg)
 	if name == "" {
 		if current := kernelHostname(); current != "" {
 			name = osconfig.Hostname(current)
 		} else {
 			name = osconfig.DefaultHostname
 		}
+		full = name
 	}
 	if err := os.WriteFile(hostnameSysctl, []byte(name), 0); err != nil {
 		return fmt.Errorf("set host name %s: %w", name, err)
 	}
-	return writeNames(layout.EtcDir, name)
+	return writeNames(layout.EtcDir, name, full, cfg.ManageEtcHosts != "false")
+}
+
+// machineNames returns the name of the machine, and that with its domain. Both are
+// empty for a machine that nobody names.
+func machineNames(cfg osconfig.Config) (name, full osconfig.Hostname) {
+	switch {
+	case cfg.PreserveHostname:
+		return "", ""
+	case cfg.FQDN == "":
+		return cfg.Hostname, cfg.Hostname
+	case cfg.PreferFQDN:
+		return cfg.FQDN, cfg.FQDN
+	case cfg.Hostname == "":
+		return osconfig.Hostname(cfg.FQDN.Short()), cfg.FQDN
+	}
+	return cfg.Hostname, cfg.FQDN
 }
 
 // kernelHostname is the name the machine has, if anyone gave it one.
@@ -41,23 +60,28 @@ func kernelHostname() string {
 
 // writeNames writes hostname and hosts in place: both are bound into
 // containers, which would keep a replaced file's old content.
-func writeNames(dir string, name osconfig.Hostname) error {
+func writeNames(dir string, name, full osconfig.Hostname, manageHosts bool) error {
 	if err := os.WriteFile(filepath.Join(dir, "hostname"), []byte(string(name)+"\n"), 0o644); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "hosts"), []byte(hosts(name)), 0o644)
+	if !manageHosts {
+		return nil
+	}
+	return os.WriteFile(filepath.Join(dir, "hosts"), []byte(hosts(name, full)), 0o644)
 }
 
 // hosts returns /etc/hosts in the way of Debian, where 127.0.1.1 is the
 // machine itself also without a network.
-func hosts(name osconfig.Hostname) string {
-	names := string(name)
-	if short := name.Short(); short != names {
-		names += " " + short
+func hosts(name, full osconfig.Hostname) string {
+	names := []string{string(full)}
+	for _, other := range []string{full.Short(), string(name), name.Short()} {
+		if !slices.Contains(names, other) {
+			names = append(names, other)
+		}
 	}
 	return strings.Join([]string{
 		"127.0.0.1 localhost",
-		"127.0.1.1 " + names,
+		"127.0.1.1 " + strings.Join(names, " "),
 		"::1 localhost ip6-localhost ip6-loopback",
 		"ff02::1 ip6-allnodes",
 		"ff02::2 ip6-allrouters",

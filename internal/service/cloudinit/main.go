@@ -37,6 +37,7 @@ func Main(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	s := &service{log: oslog.New("cloud-init")}
+	s.steps = bootlog.Recorder{Log: s.log, File: layout.BootEvents, Phase: "cloud-init"}
 	if err := s.run(ctx); err != nil {
 		s.log.Error("configure the machine", "err", err)
 		return 1
@@ -50,6 +51,7 @@ func Main(args []string) int {
 // A service is one run.
 type service struct {
 	log        *slog.Logger
+	steps      bootlog.Recorder
 	kernelLine string
 	sources    []platform.Source
 	timeout    time.Duration
@@ -69,8 +71,8 @@ func (s *service) run(ctx context.Context) error {
 	}
 	s.kernelLine = string(kernelLine)
 	s.chooseSources()
-	s.step("cloud-init/local", func() error { return s.readLocal(ctx) })
-	found := s.applyName()
+	_ = s.steps.Run("local", func() error { return s.readLocal(ctx) })
+	found := s.apply()
 	if err := os.WriteFile(layout.CloudInitLocal, nil, 0o644); err != nil {
 		return err
 	}
@@ -79,8 +81,8 @@ func (s *service) run(ctx context.Context) error {
 		s.later, s.includes = nil, false
 	}
 	if len(s.later) > 0 || s.includes {
-		s.step("cloud-init/network", func() error { return s.readRemote(ctx) })
-		found = s.applyName()
+		_ = s.steps.Run("network", func() error { return s.readRemote(ctx) })
+		found = s.apply()
 	}
 	s.problems = append(s.problems, found...)
 	if err := s.publish(); err != nil {
@@ -207,38 +209,29 @@ func (s *service) finish(source platform.Source, f finding, problems []error) er
 	return f.store("")
 }
 
-// applyName names the machine, and returns what is wrong in the configuration.
-func (s *service) applyName() []osconfig.Problem {
+// apply names the machine and writes what services read. It returns what is
+// wrong in the configuration.
+func (s *service) apply() []osconfig.Problem {
 	start := bootlog.Now()
 	cfg, problems, err := osconfig.Load("", s.kernelLine)
 	if err != nil {
 		problems = append(problems, osconfig.Problem{Source: layout.ConfDir, Text: err.Error()})
 	}
-	s.record(bootlog.Since("cloud-init/load", start, err))
-	s.step("cloud-init/hostname", func() error { return setHostname(cfg.Hostname) })
+	s.steps.Record("load", start, err)
+	for _, err := range []error{
+		s.steps.Run("hostname", func() error { return setHostname(cfg) }),
+		s.steps.Run("system", func() error { return writeSystem(cfg) }),
+	} {
+		if err != nil {
+			problems = append(problems, osconfig.Problem{Source: "cloud-init", Text: strings.ReplaceAll(err.Error(), "\n", "; ")})
+		}
+	}
 	return problems
 }
 
 // complain notes what is wrong with a source.
 func (s *service) complain(source string, err error) {
 	s.problems = append(s.problems, osconfig.Problem{Source: source, Text: strings.ReplaceAll(err.Error(), "\n", "; ")})
-}
-
-// step runs one part of the boot and records it. Its failure stops nothing: a
-// machine without its configuration must still be reachable.
-func (s *service) step(name string, do func() error) {
-	start := bootlog.Now()
-	err := do()
-	if err != nil {
-		s.log.Error(name, "err", err)
-	}
-	s.record(bootlog.Since(name, start, err))
-}
-
-func (s *service) record(step bootlog.Step) {
-	if err := bootlog.Append(layout.BootEvents, step); err != nil {
-		s.log.Warn("record boot step", "step", step.Name, "err", err)
-	}
 }
 
 // shownProblems is how many problems the consoles show.

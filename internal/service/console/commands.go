@@ -20,30 +20,57 @@ import (
 )
 
 const (
-	// commandsStarted exists once the commands were begun: they run once per
-	// boot, also when one of them restarts this service.
-	commandsStarted = layout.RunDir + "/console-commands"
-	commandsLog     = "/var/log/runcmd.log"
+	// These exist once commands were begun: they run once per boot, also when
+	// one of them restarts this service.
+	commandsStarted     = layout.RunDir + "/console-commands"
+	bootCommandsStarted = layout.RunDir + "/console-bootcmd"
+	commandsLog         = "/var/log/runcmd.log"
 	// dockerLimit is how long the commands wait for user Docker, which most
 	// of them want to use.
 	dockerLimit = 2 * time.Minute
+	// bootLimit is how long logins wait for bootcmd.
+	bootLimit = time.Minute
 )
 
 // localScripts run after runcmd and the scripts of the user data, in order,
 // where they exist.
 var localScripts = []string{"/opt/rancher/bin/start.sh", "/etc/rc.local"}
 
+// runBootCommands runs bootcmd. What takes too long goes on by itself.
+func (c *console) runBootCommands(ctx context.Context) error {
+	if len(c.cfg.BootCmd) == 0 {
+		return nil
+	}
+	if first, err := claim(bootCommandsStarted); !first {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- c.runList(ctx, "bootcmd", c.cfg.BootCmd) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(bootLimit):
+		return fmt.Errorf("bootcmd: not at its end after %v; see %s", bootLimit, commandsLog)
+	}
+}
+
+// claim makes a file and tells whether it was not there.
+func claim(path string) (bool, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, f.Close()
+}
+
 // runCommands runs what the configuration wants run at boot. A command that
 // fails does not keep the next from running.
 func (c *console) runCommands(ctx context.Context) error {
-	marker, err := os.OpenFile(commandsStarted, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if err := marker.Close(); err != nil {
+	first, err := claim(commandsStarted)
+	if !first {
 		return err
 	}
 	if len(c.cfg.RunCmd) > 0 || len(userScripts()) > 0 || slices.ContainsFunc(localScripts, exists) {
@@ -72,33 +99,33 @@ func userScripts() []string {
 // runAll runs the configured commands and then the scripts. Whether a script
 // is there is looked at when its turn comes: a command may have made it.
 func (c *console) runAll(ctx context.Context) error {
-	out, err := os.OpenFile(commandsLog, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
-	}
-	defer out.Close()
 	meta, _, err := osconfig.ReadMetadata(layout.Metadata)
 	errs := []error{err}
 	done, err := openLedger(layout.CommandsDone, meta.InstanceID)
 	errs = append(errs, err)
 	// All of runcmd is one: its commands build on each other.
 	run, err := done.claim(c.usualRate(), fmt.Appendf(nil, "runcmd %q", c.cfg.RunCmd))
-	errs = append(errs, err)
-	for i, cmd := range c.cfg.RunCmd {
-		if run {
-			errs = append(errs, c.runOne(ctx, fmt.Sprintf("runcmd[%d]", i), cmd, out))
-		}
+	if errs = append(errs, err); run {
+		errs = append(errs, c.runList(ctx, "runcmd", c.cfg.RunCmd))
 	}
 	for _, path := range userScripts() {
 		text, err := os.ReadFile(path)
 		errs = append(errs, err)
 		run, err := done.claim(c.scriptRate(path), text)
 		if errs = append(errs, err); run {
-			errs = append(errs, c.runScript(ctx, path, out))
+			errs = append(errs, c.runScript(ctx, path))
 		}
 	}
 	for _, path := range localScripts {
-		errs = append(errs, c.runScript(ctx, path, out))
+		errs = append(errs, c.runScript(ctx, path))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *console) runList(ctx context.Context, key string, list []osconfig.Command) error {
+	var errs []error
+	for i, cmd := range list {
+		errs = append(errs, c.runOne(ctx, fmt.Sprintf("%s[%d]", key, i), cmd))
 	}
 	return errors.Join(errs...)
 }
@@ -123,9 +150,9 @@ func (c *console) scriptRate(path string) rate {
 	return c.usualRate()
 }
 
-func (c *console) runScript(ctx context.Context, path string, out *os.File) error {
+func (c *console) runScript(ctx context.Context, path string) error {
 	cmd, err := scriptCommand(path)
-	return errors.Join(err, c.runOne(ctx, path, cmd, out))
+	return errors.Join(err, c.runOne(ctx, path, cmd))
 }
 
 // scriptCommand returns how to run a script: itself when it can be executed
@@ -161,10 +188,15 @@ func scriptCommand(path string) (osconfig.Command, error) {
 // runOne runs a command as root, if it has any words. Logs name it by where it
 // comes from, since its words may hold secrets. Output goes straight to the
 // file, so that a command can leave something running that keeps writing.
-func (c *console) runOne(ctx context.Context, name string, words osconfig.Command, out *os.File) error {
+func (c *console) runOne(ctx context.Context, name string, words osconfig.Command) error {
 	if len(words) == 0 || ctx.Err() != nil {
 		return ctx.Err()
 	}
+	out, err := os.OpenFile(c.output, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
 	start := time.Now()
 	// A log file that cannot be written keeps no command from running.
 	_, _ = fmt.Fprintf(out, "%s %s\n", start.Format(time.RFC3339), name)
@@ -172,12 +204,13 @@ func (c *console) runOne(ctx context.Context, name string, words osconfig.Comman
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Dir = "/"
 	cmd.Env = append(os.Environ(), "HOME=/root", "USER=root", "LOGNAME=root")
+	cmd.Env = append(cmd.Env, c.cfg.Rancher.Network.ProxyEnvironment()...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = killAfter
-	err := cmd.Run()
+	err = cmd.Run()
 	c.log.Info("start command ended", "name", name, "took", time.Since(start).Round(time.Millisecond), "err", err)
 	if err != nil {
-		return fmt.Errorf("%s: %w; see %s", name, err, commandsLog)
+		return fmt.Errorf("%s: %w; see %s", name, err, c.output)
 	}
 	return nil
 }

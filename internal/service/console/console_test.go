@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/bulkhead-os/bulkhead/internal/service/accounts"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 
@@ -77,7 +78,7 @@ func TestMergeKeys(t *testing.T) {
 func TestWriteAuthorizedKeys(t *testing.T) {
 	home := t.TempDir()
 	for range 2 {
-		if err := writeAuthorizedKeys(home, os.Getuid(), []osconfig.AuthorizedKey{"a"}); err != nil {
+		if err := writeAuthorizedKeys(home, self(), []osconfig.AuthorizedKey{"a"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -97,7 +98,7 @@ func TestWriteAuthorizedKeysFollowsNoLinkOut(t *testing.T) {
 	if err := os.Symlink(elsewhere, filepath.Join(home, ".ssh")); err != nil {
 		t.Fatal(err)
 	}
-	if err := writeAuthorizedKeys(home, os.Getuid(), []osconfig.AuthorizedKey{"a"}); err == nil {
+	if err := writeAuthorizedKeys(home, self(), []osconfig.AuthorizedKey{"a"}); err == nil {
 		t.Error("writeAuthorizedKeys through a link out of the home: no error")
 	}
 	if entries, err := os.ReadDir(elsewhere); err != nil || len(entries) > 0 {
@@ -115,13 +116,13 @@ func TestMakeHome(t *testing.T) {
 	if err := os.Mkdir(home+".new", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := makeHome(home, os.Getuid(), skel); err != nil {
+	if err := makeHome(home, self(), skel); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(home, ".profile"), []byte("mine"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := makeHome(home, os.Getuid(), skel); err != nil {
+	if err := makeHome(home, self(), skel); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := os.ReadFile(filepath.Join(home, ".profile")); err != nil || string(got) != "mine" {
@@ -136,7 +137,7 @@ func TestEnsureHostKey(t *testing.T) {
 		if err := os.Mkdir(d, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(d, hostKey), nil, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(d, generatedKey), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -145,7 +146,7 @@ func TestEnsureHostKey(t *testing.T) {
 		if err := ensureHostKey(dir); err != nil {
 			t.Fatal(err)
 		}
-		private, err := os.ReadFile(filepath.Join(dir, hostKey))
+		private, err := os.ReadFile(filepath.Join(dir, generatedKey))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -154,7 +155,7 @@ func TestEnsureHostKey(t *testing.T) {
 			t.Fatal(err)
 		}
 		keys[i] = string(ssh.MarshalAuthorizedKey(signer.PublicKey()))
-		public, err := os.ReadFile(filepath.Join(dir, hostKey+".pub"))
+		public, err := os.ReadFile(filepath.Join(dir, generatedKey+".pub"))
 		if err != nil || string(public) != keys[i] {
 			t.Errorf("public key = %q, %v; want %q", public, err, keys[i])
 		}
@@ -164,19 +165,25 @@ func TestEnsureHostKey(t *testing.T) {
 	}
 }
 
+// self is the account that runs the test.
+func self() accounts.IDs { return accounts.IDs{UID: os.Getuid(), GID: os.Getgid()} }
+
 func TestRenderSSHD(t *testing.T) {
 	tests := []struct {
 		name      string
-		cfg       osconfig.Rancher
+		settings  sshdSettings
 		want, not []string
 	}{
-		{"defaults", osconfig.Defaults().Rancher, []string{"\nPort 22\n", "\nPasswordAuthentication no\n", "\nPermitRootLogin no\n"}, []string{"\nListenAddress"}},
-		{"all set", osconfig.Rancher{Password: "x", SSH: osconfig.SSH{Port: 2200, ListenAddress: "::1"}},
-			[]string{"\nPort 2200\n", "\nListenAddress ::1\n", "\nPasswordAuthentication yes\n"}, []string{"\nPort 22\n"}},
+		{"defaults", sshdSettings{SSH: osconfig.Defaults().Rancher.SSH, Keys: []hostKey{{Kind: "ed25519", Path: "/k"}}}, []string{"\nPort 22\n", "\nPasswordAuthentication no\n", "\nPermitRootLogin no\n",
+			"\nHostKey /k\n", "\nHostKeyAlgorithms ssh-ed25519\n", " LANG=C.UTF-8\n"}, []string{"\nListenAddress", "HostCertificate"}},
+		{"all set", sshdSettings{Passwords: true, SSH: osconfig.SSH{Port: 2200, ListenAddress: "::1"},
+			Environment: []string{"http_proxy=http://p:1"}, Keys: []hostKey{{Kind: "rsa", Path: "/r", Certificate: "/c"}}},
+			[]string{"\nHostCertificate /c\n", "\nHostKeyAlgorithms rsa-sha2-512-cert-v01@openssh.com,",
+				` LANG=C.UTF-8 "http_proxy=http://p:1"`, "\nPort 2200\n", "\nListenAddress ::1\n", "\nPasswordAuthentication yes\n"}, []string{"\nPort 22\n"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := renderSSHD(tt.cfg)
+			got, err := renderSSHD(tt.settings)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -282,44 +289,25 @@ func TestScriptCommand(t *testing.T) {
 
 // RancherOS's test_26: an empty item, a command that fails, one after it.
 func TestRunOne(t *testing.T) {
-	out, err := os.Create(filepath.Join(t.TempDir(), "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer out.Close()
-	c := &console{log: slog.New(slog.DiscardHandler)}
+	output := filepath.Join(t.TempDir(), "log")
+	c := &console{log: slog.New(slog.DiscardHandler), output: output}
 	var failed []string
 	for i, cmd := range []osconfig.Command{{}, {"/bin/sh", "-c", ""}, {"no-such-program"}, {"/bin/sh", "-c", "echo $HOME; exit 3"}, {"echo", "a b"}} {
 		name := fmt.Sprint("command", i)
-		if err := c.runOne(t.Context(), name, cmd, out); err != nil {
+		if err := c.runOne(t.Context(), name, cmd); err != nil {
 			failed = append(failed, name)
 		}
 	}
 	if diff := cmp.Diff([]string{"command2", "command3"}, failed); diff != "" {
 		t.Errorf("commands that failed (-want +got):\n%s", diff)
 	}
-	text, err := os.ReadFile(out.Name())
+	text, err := os.ReadFile(output)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{" command3\n/root\n", " command4\na b\n"} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("log = %q; want %q in it", text, want)
-		}
-	}
-}
-
-func TestIsCrypt(t *testing.T) {
-	tests := []struct {
-		password string
-		want     bool
-	}{
-		{"rancher", false}, {"$1", false}, {"$ecret$", false}, {"", false},
-		{"$6$saltsalt$Qx0Vd1mZ8dYdyXk3n5u1bQ", true}, {"$y$j9T$F5Jx5fExrKuPp53xLKQ..1$X3DX6M94c7o.9agCG9G317fhZg9SqC.5i5rd.RhAtQ7", true},
-	}
-	for _, tt := range tests {
-		if got := isCrypt(tt.password); got != tt.want {
-			t.Errorf("isCrypt(%q) = %v; want %v", tt.password, got, tt.want)
 		}
 	}
 }

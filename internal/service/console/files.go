@@ -1,6 +1,7 @@
 package console
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -32,19 +34,34 @@ func (c *console) makeRunFiles(context.Context) error {
 	return errors.Join(err, os.MkdirAll("/run/sshd", 0o755))
 }
 
-// writeFiles writes the files of the configuration that are the console's.
+// writeFiles writes the files of the configuration that are the console's, or
+// that lie in a directory of the host; services find theirs there, too.
 func (c *console) writeFiles(context.Context) error {
+	before, _ := os.ReadFile(layout.UserDaemonConfig) // there may be none
 	var errs []error
 	for _, f := range c.cfg.WriteFiles {
-		if f.Container != "console" {
-			errs = append(errs, fmt.Errorf("%s: files can be written in the container console only, not in %s", f.Path, f.Container))
+		if f.Container != "console" && !onHost(string(f.Path)) {
+			errs = append(errs, fmt.Errorf("%s: files of the service %s can be written below %s only; the rest of it is read-only",
+				f.Path, f.Container, strings.Join(hostDirs, ", ")))
 			continue
 		}
 		if err := writeFile("", f); err != nil {
 			errs = append(errs, err)
 		}
 	}
+	if after, err := os.ReadFile(layout.UserDaemonConfig); err == nil && !bytes.Equal(before, after) {
+		// User Docker may have begun with the old one.
+		errs = append(errs, os.WriteFile(layout.UserReload, nil, 0o600))
+	}
 	return errors.Join(errs...)
+}
+
+// hostDirs are the directories that the console has in common with the host,
+// and so with services.
+var hostDirs = []string{"/etc/docker", "/var/lib/rancher", "/var/log", "/home", "/opt", "/mnt", "/media"}
+
+func onHost(path string) bool {
+	return slices.ContainsFunc(hostDirs, func(dir string) bool { return strings.HasPrefix(path, dir+"/") })
 }
 
 // writeFile writes one file and the directories above it. root is "" on the
@@ -59,6 +76,16 @@ func writeFile(root string, f osconfig.File) error {
 		return fmt.Errorf("owner of %s: %w", f.Path, err)
 	}
 	path := filepath.Join(root, string(f.Path))
+	if f.Append {
+		old, err := os.ReadFile(path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if bytes.HasSuffix(old, data) {
+			return nil // an earlier boot has appended it
+		}
+		data = append(old, data...)
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}

@@ -5,12 +5,22 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bulkhead-os/bulkhead/internal/service/accounts"
+	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 	"github.com/bulkhead-os/bulkhead/os-config/cmdline"
 )
 
 // serialSpeeds are what agetty tries on a serial line; the first is what the
 // kernel has set, unless the line is not a console.
 const serialSpeeds = "115200,57600,38400,9600"
+
+// autologin returns the terminals that need no password.
+func autologin(cfg osconfig.Rancher) []string {
+	if slices.Contains(cfg.Disable, "autologin") {
+		return nil
+	}
+	return cfg.Autologin
+}
 
 // gettys returns a login prompt for the first virtual terminal and for every
 // other terminal that a console= parameter or autologin names. exists tells
@@ -43,7 +53,7 @@ func gettys(kernelLine string, autologin []string, exists func(string) bool) []t
 func getty(tty string, autologin bool) task {
 	argv := []string{"/usr/sbin/agetty"}
 	if autologin {
-		argv = append(argv, "--autologin", userName)
+		argv = append(argv, "--autologin", accounts.Default)
 	}
 	if isVirtual(tty) {
 		// The boot's last lines stay on the screen.

@@ -20,6 +20,8 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/bootlog"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/internal/oslog"
+	"github.com/bulkhead-os/bulkhead/internal/service/accounts"
+	"github.com/bulkhead-os/bulkhead/internal/service/storage"
 	"github.com/bulkhead-os/bulkhead/internal/wait"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
@@ -41,10 +43,16 @@ func Main(args []string) int {
 
 // A console is one run of the service.
 type console struct {
-	log *slog.Logger
-	cfg osconfig.Config
+	log   *slog.Logger
+	steps bootlog.Recorder
+	cfg   osconfig.Config
 	// kernelLine is the kernel command line.
 	kernelLine string
+	// output is the file for what start commands print.
+	output   string
+	accounts accounts.Plan
+	// failed are mounts to try again.
+	failed []storage.Mount
 }
 
 // A step prepares the console. A step that fails is told and does not keep
@@ -58,10 +66,13 @@ type step struct {
 func (c *console) before() []step {
 	return []step{
 		{"run-files", c.makeRunFiles},
-		{"home", c.makeHome}, // files may go into it
+		{"bootcmd", c.runBootCommands},
+		{"kernel", c.applyKernelSettings},
+		{"certificates", c.trustCertificates},
+		{"storage", c.prepareStorage},
+		{"accounts", c.makeAccounts},
 		{"write-files", c.writeFiles},
-		{"keys", c.writeKeys},
-		{"password", c.setPassword},
+		{"environment", c.writeEnvironment},
 		{"ssh", c.prepareSSH},
 	}
 }
@@ -69,8 +80,9 @@ func (c *console) before() []step {
 // beside are the steps that nobody needs to wait for, in order.
 func (c *console) beside() []step {
 	return []step{
-		{"kernel", c.applyKernelSettings},
+		{"storage-network", c.finishStorage},
 		{"commands", c.runCommands},
+		{"final", c.finish},
 	}
 }
 
@@ -84,7 +96,8 @@ func run(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	cfg := configuration(ctx, log, string(kernelLine))
-	c := &console{log: log, cfg: cfg, kernelLine: string(kernelLine)}
+	c := &console{log: log, cfg: cfg, kernelLine: string(kernelLine), output: commandsLog}
+	c.steps = bootlog.Recorder{Log: log, File: layout.BootEvents, Phase: "console"}
 	c.runSteps(ctx, c.before())
 
 	var tasks sync.WaitGroup
@@ -94,7 +107,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if err := c.announceReady(ctx); err != nil {
 		log.Error("wait for sshd", "err", err)
 	}
-	for _, t := range gettys(c.kernelLine, cfg.Rancher.Autologin, ttyExists) {
+	for _, t := range gettys(c.kernelLine, autologin(cfg.Rancher), ttyExists) {
 		tasks.Go(func() { c.keep(ctx, t) })
 	}
 	tasks.Go(func() { c.runSteps(ctx, c.beside()) })
@@ -133,19 +146,9 @@ func configuration(ctx context.Context, log *slog.Logger, kernelLine string) osc
 // runSteps runs steps one after the other and records each.
 func (c *console) runSteps(ctx context.Context, steps []step) {
 	for _, s := range steps {
-		start := bootlog.Now()
-		err := s.do(ctx)
-		if err != nil {
-			c.log.Error(s.name, "err", err)
+		if err := c.steps.Run(s.name, func() error { return s.do(ctx) }); err != nil {
 			c.report(fmt.Sprintf("console: %s: %v", s.name, err))
 		}
-		c.record(bootlog.Since("console/"+s.name, start, err))
-	}
-}
-
-func (c *console) record(s bootlog.Step) {
-	if err := bootlog.Append(layout.BootEvents, s); err != nil {
-		c.log.Warn("record boot step", "step", s.Name, "err", err)
 	}
 }
 
@@ -173,7 +176,7 @@ func (c *console) announceReady(ctx context.Context) error {
 		n := uint16(c.cfg.Rancher.SSH.Port)
 		port = strconv.Itoa(int(n))
 		err := wait.For(ctx, sshdLimit, listening{port: n}, nil)
-		c.record(bootlog.Since("console/sshd", start, err))
+		c.steps.Record("sshd", start, err)
 		if err != nil {
 			return err
 		}

@@ -16,45 +16,66 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/service/accounts"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 
 const sshdConfig = "/etc/ssh/sshd_config"
 
-// hostKey is the machine's only host key. Every client since OpenSSH 6.5
-// (2014) knows the kind; of the others, auditors doubt ECDSA's curves, and RSA
-// takes seconds to make on a slow machine.
-const hostKey = "ssh_host_ed25519_key"
-
-// prepareSSH makes sshd's configuration and host key.
+// prepareSSH makes sshd's configuration and host keys.
 func (c *console) prepareSSH(context.Context) error {
-	text, err := renderSSHD(c.cfg.Rancher)
+	keys, err := c.hostKeys()
+	errs := []error{err}
+	text, err := renderSSHD(sshdSettings{
+		SSH: c.cfg.Rancher.SSH, Keys: keys, Passwords: accounts.PasswordLogin(c.cfg, c.accounts),
+		Environment: c.cfg.Rancher.Network.ProxyEnvironment(),
+	})
 	if err != nil {
-		return err
+		return errors.Join(append(errs, err)...)
 	}
-	return errors.Join(
-		os.WriteFile(sshdConfig, []byte(text), 0o600),
-		ensureHostKey(layout.SSHKeyDir),
-	)
+	return errors.Join(append(errs, os.WriteFile(sshdConfig, []byte(text), 0o600))...)
+}
+
+// sshdSettings are what sshd_config depends on.
+type sshdSettings struct {
+	osconfig.SSH
+	Keys      []hostKey
+	Passwords bool
+	// Environment has NAME=VALUE for each session.
+	Environment []string
+}
+
+// Algorithms are the signatures that the host keys make.
+func (s sshdSettings) Algorithms() string {
+	var list []string
+	for _, k := range s.Keys {
+		list = append(list, k.algorithms()...)
+	}
+	return strings.Join(list, ",")
+}
+
+// Variables are the arguments of SetEnv.
+func (s sshdSettings) Variables() string {
+	var b strings.Builder
+	for _, v := range s.Environment {
+		if !strings.ContainsAny(v, "\"\n") {
+			b.WriteString(` "` + v + `"`)
+		}
+	}
+	return b.String()
 }
 
 //go:embed sshd_config.tmpl
 var sshdTemplate string
 
 // renderSSHD returns sshd_config.
-func renderSSHD(cfg osconfig.Rancher) (string, error) {
+func renderSSHD(s sshdSettings) (string, error) {
 	tmpl, err := template.New("sshd_config").Parse(sshdTemplate)
 	if err != nil {
 		return "", err
 	}
 	var b strings.Builder
-	err = tmpl.Execute(&b, map[string]any{
-		"Port":          cfg.SSH.Port,
-		"ListenAddress": cfg.SSH.ListenAddress,
-		"HostKey":       filepath.Join(layout.SSHKeyDir, hostKey),
-		"Password":      cfg.Password.Reveal() != "",
-	})
+	err = tmpl.Execute(&b, s)
 	return b.String(), err
 }
 
@@ -62,7 +83,7 @@ func renderSSHD(cfg osconfig.Rancher) (string, error) {
 // appears with both files whole and on disk, or not at all: a key that changes
 // after a power cut would scare every client.
 func ensureHostKey(dir string) error {
-	if info, err := os.Stat(filepath.Join(dir, hostKey)); err == nil && info.Size() > 0 {
+	if info, err := os.Stat(filepath.Join(dir, generatedKey)); err == nil && info.Size() > 0 {
 		return nil
 	}
 	temp := dir + ".new"
@@ -77,8 +98,8 @@ func ensureHostKey(dir string) error {
 		return fmt.Errorf("make host key: %w", err)
 	}
 	if err := errors.Join(
-		writeSynced(filepath.Join(temp, hostKey), private, 0o600),
-		writeSynced(filepath.Join(temp, hostKey+".pub"), public, 0o644),
+		writeSynced(filepath.Join(temp, generatedKey), private, 0o600),
+		writeSynced(filepath.Join(temp, generatedKey+".pub"), public, 0o644),
 		syncDir(temp),
 	); err != nil {
 		return fmt.Errorf("make host key: %w", err)

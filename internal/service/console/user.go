@@ -2,38 +2,25 @@ package console
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path"
 	"slices"
 	"strings"
 
 	"github.com/google/renameio/v2"
 
+	"github.com/bulkhead-os/bulkhead/internal/service/accounts"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 
-// The user that people log in as. The image's declaration makes the account.
-const (
-	userName = "rancher"
-	userID   = 1100
-	userHome = "/home/rancher"
-	skeleton = "/etc/skel"
-)
-
-func (c *console) makeHome(context.Context) error { return makeHome(userHome, userID, skeleton) }
-
-func (c *console) writeKeys(context.Context) error {
-	return writeAuthorizedKeys(userHome, userID, c.cfg.SSHAuthorizedKeys)
-}
+const skeleton = "/etc/skel"
 
 // makeHome makes a home directory with the skeleton's files, once: /home is on
 // the state partition.
-func makeHome(home string, id int, skel string) error {
+func makeHome(home string, ids accounts.IDs, skel string) error {
 	if _, err := os.Stat(home); err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -49,7 +36,7 @@ func makeHome(home string, id int, skel string) error {
 		if err != nil {
 			return err
 		}
-		return os.Lchown(path.Join(temp, name), id, id)
+		return os.Lchown(path.Join(temp, name), ids.UID, ids.GID)
 	})
 	if err != nil {
 		return fmt.Errorf("make home %s: %w", home, err)
@@ -70,7 +57,7 @@ const (
 // writeAuthorizedKeys brings ~/.ssh/authorized_keys in line with the
 // configuration. The home is the user's, who could have put links there:
 // nothing is followed out of it.
-func writeAuthorizedKeys(home string, id int, keys []osconfig.AuthorizedKey) error {
+func writeAuthorizedKeys(home string, ids accounts.IDs, keys []osconfig.AuthorizedKey) error {
 	root, err := os.OpenRoot(home)
 	if err != nil {
 		return err
@@ -87,7 +74,7 @@ func writeAuthorizedKeys(home string, id int, keys []osconfig.AuthorizedKey) err
 	}
 	err = root.Mkdir(dir, 0o700)
 	if err == nil {
-		err = root.Lchown(dir, id, id)
+		err = root.Lchown(dir, ids.UID, ids.GID)
 	}
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
@@ -100,7 +87,7 @@ func writeAuthorizedKeys(home string, id int, keys []osconfig.AuthorizedKey) err
 	if _, err := pending.Write(text); err != nil {
 		return err
 	}
-	if err := pending.Chown(id, id); err != nil {
+	if err := pending.Chown(ids.UID, ids.GID); err != nil {
 		return err
 	}
 	return pending.CloseAtomicallyReplace()
@@ -136,33 +123,4 @@ func mergeKeys(old []byte, keys []osconfig.AuthorizedKey) []byte {
 		return nil
 	}
 	return []byte(strings.Join(lines, "\n") + "\n")
-}
-
-// setPassword sets the configured password, in clear or as crypt(3) has it.
-// Without one the account keeps the image's "*": no password can be entered,
-// and keys work, since "*" is not the "!" of a locked account.
-func (c *console) setPassword(ctx context.Context) error {
-	password := c.cfg.Rancher.Password.Reveal()
-	if password == "" {
-		return nil
-	}
-	if strings.ContainsAny(password, "\n\r\x00") {
-		return errors.New("rancher.password: line ends cannot be part of a password")
-	}
-	args := []string{"--crypt-method", "YESCRYPT"}
-	if isCrypt(password) {
-		args = []string{"--encrypted"}
-	}
-	cmd := exec.CommandContext(ctx, "/usr/sbin/chpasswd", args...)
-	cmd.Stdin = strings.NewReader(userName + ":" + password + "\n")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		// The output names the line, never the password.
-		return fmt.Errorf("set the password of %s: %w: %s", userName, err, bytes.TrimSpace(out))
-	}
-	return nil
-}
-
-// isCrypt tells a crypt(5) hash such as $y$… or $6$… from a password.
-func isCrypt(password string) bool {
-	return strings.HasPrefix(password, "$") && strings.Count(password, "$") >= 3 && len(password) > 20
 }

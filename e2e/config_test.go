@@ -1,0 +1,202 @@
+package e2e
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bulkhead-os/bulkhead/e2e/qemutest"
+)
+
+// richConfig is one of everything. It is appended to the seed's own lines.
+const richConfig = `
+fqdn: ship.example.org
+groups: [crew, {ops: [rancher]}]
+users:
+- default
+- name: anna
+  gecos: Anna Example
+  groups: [docker, crew, made-on-the-way]
+  sudo: ALL=(ALL) NOPASSWD:ALL
+  passwd: HASH
+  lock_passwd: false
+- {name: bob, uid: 2000, groups: docker, shell: /bin/sh, ssh_authorized_keys: ['KEY']}
+- {name: carl, passwd: HASH}
+- {name: dora, plain_text_passwd: battery staple, lock_passwd: false, homedir: /opt/dora}
+- {name: robot, system: true}
+timezone: Europe/Berlin
+ntp: {servers: [10.0.2.2], pools: []}
+ca_certs: {trusted: ["CERTIFICATE"]}
+disk_setup:
+  /dev/vdb: {table_type: gpt, layout: [50, [20, 82], 30]}
+fs_setup:
+- {device: /dev/vdb, partition: 1, filesystem: ext4, label: data}
+- {device: /dev/vdb, partition: 2, filesystem: swap}
+- {device: /dev/vdb, partition: 3, filesystem: xfs, label: logs}
+mounts:
+- [LABEL=data, /mnt/data, ext4, "noatime,nofail"]
+- [LABEL=logs, /mnt/logs]
+- [vdb2, none, swap, sw, "0", "0"]
+- [tmpfs, /mnt/ram, tmpfs, "size=8m"]
+- [/mnt/data, /home/cargo, "", bind]
+- [LABEL=nowhere, /mnt/nowhere]
+swap: {filename: /swap.img, size: 64M}
+write_files:
+- {path: /mnt/data/hold, content: tea, owner: "anna:crew", permissions: "0640"}
+- {path: /etc/motd, content: "extra line\n", append: true}
+- {path: /etc/docker/daemon.json, content: '{"labels": ["ship=bulkhead"]}'}
+bootcmd:
+- "echo $HOME > /run/bootcmd-ran"
+runcmd:
+- "docker info -f '{{.ServerVersion}}' > /run/runcmd-ran"
+- [sh, -c, 'echo "$https_proxy" > /run/runcmd-proxy']
+final_message: "configured, up $UPTIME s"
+power_state: {mode: poweroff, condition: [test, -e, /nonexistent]}
+rancher:
+  sysctl: {net.core.somaxconn: 4099, vm.swappiness: 7}
+  modules: [dummy numdummies=2]
+  network: {https_proxy: "http://proxy.example.org:3128", no_proxy: "localhost,10.0.0.0/8"}
+`
+
+// richHash is "correct horse" as openssl passwd -6 has it.
+const richHash = "$6$7lLZr8NF3gM4q/PQ$sxfxGj93maxPoBb.Oq728FcFIhkIM8DA3LqeOTexfWhWxcW54FI3bBVvOk1zz./j2si1X84MwCd2J5kiEHal5/"
+
+// One machine does what one configuration with everything says, and lets
+// nobody in otherwise.
+func TestConfiguration(t *testing.T) {
+	iso := artifact(t, isoName)
+	bob, err := qemutest.NewKey("bob")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := strings.NewReplacer("HASH", richHash, "KEY", bob.Authorized,
+		"CERTIFICATE", strings.ReplaceAll(certificate(t), "\n", `\n`)).Replace(richConfig)
+	seed, err := newSeed(t.TempDir(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := filepath.Join(t.TempDir(), "data.img")
+	if err := qemutest.MakeDisk(data, 2048); err != nil {
+		t.Fatal(err)
+	}
+	options := qemutest.Options{ISO: iso, Disks: []qemutest.Disk{{Path: stateDisk(t)}, {Path: data}}}
+	g := start(t, options, seed)
+	g.eventually(t, "start commands have run", 60*time.Second, g.succeeds("test -e /run/bulkhead/console-done"))
+	if _, err := g.AwaitConsole("final message", 30*time.Second, 0, regexp.MustCompile(`configured, up \d+\.\d+ s`)); err != nil {
+		t.Error(err)
+	}
+	g.checkConfiguration(t)
+
+	t.Run("logins", func(t *testing.T) {
+		for _, tt := range []struct {
+			name  string
+			login qemutest.Login
+			works bool
+		}{
+			{"hash", qemutest.LoginPassword("anna", "correct horse"), true},
+			{"wrong password", qemutest.LoginPassword("anna", "correct horses"), false},
+			{"clear password", qemutest.LoginPassword("dora", "battery staple"), true},
+			{"locked", qemutest.LoginPassword("carl", "correct horse"), false},
+			{"no password configured", qemutest.LoginPassword("rancher", "rancher"), false},
+			{"empty password", qemutest.LoginPassword("bob", ""), false},
+			{"root", qemutest.LoginPassword("root", ""), false},
+			{"key", qemutest.LoginKey("bob", bob), true},
+			{"keys of the machine for boot2docker's user", qemutest.LoginKey("docker", seed.key), true},
+			{"somebody's key for another account", qemutest.LoginKey("rancher", bob), false},
+		} {
+			t.Run(tt.name, func(t *testing.T) {
+				// What is refused is tried again until the end of the time.
+				limit := loginDeadline
+				if !tt.works {
+					limit = 2 * time.Second
+				}
+				client, err := g.AwaitSSH(limit, tt.login)
+				if err == nil {
+					client.Close()
+				}
+				if (err == nil) != tt.works {
+					t.Errorf("login: %v; want it to work: %v", err, tt.works)
+				}
+			})
+		}
+	})
+
+	t.Run("a later boot", func(t *testing.T) {
+		g.root(t, "echo kept > /mnt/data/kept")
+		if err := g.restart(t, func() { g.try(t, "sudo reboot") }); err != nil {
+			t.Fatal(err)
+		}
+		g.eventually(t, "start commands have run", 60*time.Second, g.succeeds("test -e /run/bulkhead/console-done"))
+		g.checkConfiguration(t)
+		if got := g.root(t, "cat /mnt/data/kept"); got != "kept" {
+			t.Errorf("what was on the data disk: %q; want kept", got)
+		}
+	})
+}
+
+// checkConfiguration looks at everything that richConfig asks for.
+func (g *guest) checkConfiguration(t *testing.T) {
+	for _, tt := range []struct{ name, command, want string }{
+		{"host name", "hostname; hostname -f; grep 127.0.1.1 /etc/hosts", "ship\nship.example.org\n127.0.1.1 ship.example.org ship"},
+		{"user", "getent passwd anna", "anna:x:1000:1000:Anna Example:/home/anna:/bin/bash"},
+		{"groups", "id -Gn anna; id -Gn rancher", "anna docker crew made-on-the-way\nrancher sudo docker ops"},
+		{"sudo", "sudo -u anna sudo -n id -u", "0"},
+		{"no sudo", "sudo -u bob sudo -n id -u || echo no", "no"},
+		{"number and shell", "getent passwd bob", "bob:x:2000:2000::/home/bob:/bin/sh"},
+		{"home", "stat -c '%U %a' /home/anna /opt/dora; ls -d /home/robot || echo none", "anna 750\ndora 750\nnone"},
+		{"time zone", "date -d 2026-07-01T12:00Z +%H%Z; cat /etc/timezone", "14CEST\nEurope/Berlin"},
+		{"time zone for containers", "docker run --rm -v /etc/localtime:/l:ro %i sh -c 'tail -n 1 /l'", "CET-1CEST,M3.5.0,M10.5.0/3"},
+		{"time servers", "cat /run/bulkhead/ntp/configuration.sources; sudo system-docker exec ntp chronyc -n sources | grep -c 10.0.2.2", "server 10.0.2.2 iburst\n1"},
+		{"sysctl", "cat /proc/sys/net/core/somaxconn /proc/sys/vm/swappiness", "4099\n7"},
+		{"module with parameters", "ls -d /sys/class/net/dummy*", "/sys/class/net/dummy0\n/sys/class/net/dummy1"},
+		{"trust", "tail -n 1 /etc/ssl/certs/ca-certificates.crt; grep -c BEGIN /run/bulkhead/etc/certs/trusted.pem", "-----END CERTIFICATE-----\n1"},
+		{"mounts", "findmnt -rno FSTYPE,LABEL /mnt/data; findmnt -rno FSTYPE,LABEL /mnt/logs; findmnt -rno FSTYPE /mnt/ram; sudo head -c 3 /home/cargo/hold", "ext4 data\nxfs logs\ntmpfs\ntea"},
+		{"mount options", "findmnt -rno OPTIONS /mnt/data | grep -c noatime", "1"},
+		{"mounts in containers", "docker run --rm -v /mnt/data:/d %i head -c 3 /d/hold", "tea"},
+		{"swap", "awk 'NR>1 {print $2}' /proc/swaps | sort | tr '\\n' ' '", "file partition "},
+		{"a mount that fails has a name", "grep -c LABEL=nowhere /run/bulkhead/config-problems", "1"},
+		{"owner and permissions", "stat -c '%U:%G %a' /mnt/data/hold", "anna:crew 640"},
+		{"append", "grep -c 'extra line' /etc/motd", "1"},
+		{"daemon.json", "docker info -f '{{.Labels}}'", "[ship=bulkhead]"},
+		{"bootcmd", "cat /run/bootcmd-ran", "/root"},
+		{"runcmd", "cat /run/runcmd-proxy; test -s /run/runcmd-ran && echo ran", "http://proxy.example.org:3128\nran"},
+		{"proxies", "echo $https_proxy; bash -lc 'echo $NO_PROXY'; docker info -f '{{.HTTPSProxy}}'", "http://proxy.example.org:3128\nlocalhost,10.0.0.0/8\nhttp://proxy.example.org:3128"},
+		{"privacy", "grep -c 'correct horse' -r /run/bulkhead /var/log/messages 2>/dev/null | grep -v ':0' || echo none", "none"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if strings.Contains(tt.command, "%i") {
+				g.needImage(t)
+			}
+			r := g.try(t, strings.ReplaceAll(tt.command, "%i", image))
+			if got := strings.TrimSpace(r.Stdout); got != strings.TrimSpace(tt.want) {
+				t.Errorf("%s\n%s%s\nwant:\n%s", tt.command, r.Stdout, r.Stderr, tt.want)
+			}
+		})
+	}
+}
+
+// certificate makes a certificate authority.
+func certificate(t *testing.T) string {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "e2e"}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+}
