@@ -27,15 +27,15 @@ func TestKillAnything(t *testing.T) {
 	g.sh(t, "docker run -d --name returns --restart always %s sleep 100000", image)
 	pid := workload("stays")
 
-	// In the docker container are the user tier's processes, and no other.
-	const inUserTier = `for p in $(pgrep -x %s); do [ $p = 1 ] || ! grep -q "$(system-docker inspect -f '{{.Id}}' docker)" /proc/$p/cgroup || echo $p; done`
-	const inSystemTier = `for p in $(pgrep -x %s); do [ $p = 1 ] || grep -q "$(system-docker inspect -f '{{.Id}}' docker)" /proc/$p/cgroup || echo $p; done`
+	// In the docker container and among the user's shims are the user tier's
+	// processes, and no other.
+	const tier = `for p in $(pgrep -x %s); do [ $p != 1 ] && %s grep -q -e "$(system-docker inspect -f '{{.Id}}' docker)" -e /user-shims/ /proc/$p/cgroup && echo $p; done; true`
 	tests := []struct {
 		name, victim string
 	}{
-		{"user dockerd", fmt.Sprintf(inUserTier, "dockerd")},
-		{"user containerd", fmt.Sprintf(inUserTier, "containerd")},
-		{"system containerd", fmt.Sprintf(inSystemTier, "containerd")},
+		{"user dockerd", fmt.Sprintf(tier, "dockerd", "")},
+		{"user containerd", fmt.Sprintf(tier, "containerd", "")},
+		{"system containerd", fmt.Sprintf(tier, "containerd", "!")},
 		{"a shim of user Docker", `pgrep -f "containerd-shim.*$(docker inspect -f '{{.Id}}' returns)"`},
 		{"a shim of system Docker", `pgrep -f "containerd-shim.*$(system-docker inspect -f '{{.Id}}' ntp)"`},
 	}

@@ -115,7 +115,8 @@ type Healthcheck struct {
 	StartInterval Duration `yaml:"start_interval"`
 }
 
-// Ready is a condition seen from the host. Exactly one field is set.
+// Ready is a condition seen from the host. Exactly one of Socket,
+// Docker and File is set.
 type Ready struct {
 	// Socket is a unix socket that accepts connections.
 	Socket string `yaml:"socket"`
@@ -123,6 +124,9 @@ type Ready struct {
 	Docker string `yaml:"docker"`
 	// File is a path that exists.
 	File string `yaml:"file"`
+	// Failure is a file in which the service says that it cannot become ready
+	// by itself. While it is there the orchestrator goes on without the service.
+	Failure string `yaml:"failure"`
 	// Timeout is how long to wait before the orchestrator goes on without
 	// the service, with a complaint; 60 s when zero.
 	Timeout Duration `yaml:"timeout"`

@@ -143,6 +143,9 @@ func (s Service) validate(names map[string]bool) []error {
 				fail("service.x-ready: %q is not absolute", p)
 			}
 		}
+		if r.Failure != "" && !path.IsAbs(r.Failure) {
+			fail("service.x-ready.failure: %q is not absolute", r.Failure)
+		}
 		if set != 1 {
 			fail("service.x-ready: want exactly one of socket, docker and file")
 		}

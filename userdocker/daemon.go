@@ -99,6 +99,9 @@ func (e *engine) awaitAnswer(ctx context.Context, began time.Time) {
 	defer e.mu.Unlock()
 	e.answered = true
 	e.complained = ""
+	if err := os.Remove(layout.UserFailure); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		e.log.Warn("the mistake is over, its report stays", "err", err)
+	}
 }
 
 // dockerdEnded: a daemon that never answered has a mistake to tell. Clients
@@ -107,7 +110,8 @@ func (e *engine) dockerdEnded(err error, lastWords string) {
 	e.mu.Lock()
 	answered := e.answered
 	if !answered && e.listener != nil {
-		e.listener.Close() // removes the path too
+		e.listener.Close()
+		os.Remove(socketPath)
 		e.listener = nil
 	}
 	e.mu.Unlock()
@@ -123,10 +127,14 @@ type failure struct {
 	remedy string
 }
 
+// configStep is the step of a failure that only a change of the user's file
+// can end.
+const configStep = "user-docker/config"
+
 // diagnose tells mistakes in the user's file from everything else.
 func diagnose(err error, lastWords string) failure {
 	config := failure{
-		step:   "user-docker/config",
+		step:   configStep,
 		cause:  err,
 		remedy: "correct " + layout.UserDaemonConfig + "; user Docker starts by itself when the file changes",
 	}

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/google/renameio/v2"
+
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 )
@@ -275,6 +277,12 @@ func (e *engine) complain(err error, lastWords string) {
 	e.log.Error("user Docker does not start", "step", f.step, "err", f.cause, "remedy", f.remedy)
 	if err := kmsg.Announce(line); err != nil {
 		e.log.Warn("consoles", "err", err)
+	}
+	if f.step != configStep {
+		return
+	}
+	if err := renameio.WriteFile(layout.UserFailure, []byte(f.cause.Error()+"\n"), 0o644); err != nil {
+		e.log.Warn("the boot waits for user Docker in vain", "err", err)
 	}
 }
 

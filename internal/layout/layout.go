@@ -106,6 +106,9 @@ const (
 	UserRunDir   = "/run/user-docker"
 	UserSocket   = "/run/docker.sock"
 	UserDataRoot = "/var/lib/user-docker"
+	// UserFailure says in one line which mistake of the user keeps user Docker
+	// from starting; it is there only as long as that is so.
+	UserFailure = UserRunDir + "/failure"
 	// UserDaemonConfig is the user's daemon.json.
 	UserDaemonConfig = "/etc/docker/daemon.json"
 	// UserCgroup is the parent of every user container's cgroup and

@@ -2,7 +2,10 @@ package orchestrator
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/bulkhead-os/bulkhead/internal/bootlog"
@@ -20,7 +23,7 @@ func (u *unit) ready(ctx context.Context) <-chan struct{} {
 		close(ready)
 		return ready
 	}
-	c := noted{u.condition(*u.service.Decl.Ready), u}
+	c := noted{u.condition(*u.service.Decl.Ready), u.service.Decl.Ready.Failure, u}
 	go func() {
 		err := wait.Until(ctx, c, func(waited time.Duration, last error) {
 			u.log.Info("waiting", "for", c, "since", waited.Round(time.Second), "last", last)
@@ -33,16 +36,20 @@ func (u *unit) ready(ctx context.Context) <-chan struct{} {
 }
 
 // noted is a condition that keeps its last answer for the report of a service
-// that is late.
+// that is late, and lets nobody wait for one that says it cannot be ready.
 type noted struct {
 	wait.Condition
-	unit *unit
+	failure string // path of the file in which the service says so, or ""
+	unit    *unit
 }
 
 func (n noted) Check(ctx context.Context) error {
 	err := n.Condition.Check(ctx)
 	if err != nil {
 		n.unit.note("waiting for %s: %v", n.Condition, err)
+	}
+	if why, readErr := os.ReadFile(n.failure); err != nil && readErr == nil {
+		n.unit.settle(errors.New(strings.TrimSpace(string(why))))
 	}
 	return err
 }

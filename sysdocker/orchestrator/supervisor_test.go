@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -157,6 +159,25 @@ func TestLateServiceIsToldAndNotWaitedFor(t *testing.T) {
 		b.ready("udev")
 		b.expect()
 		b.expectSettled("udev: not ready after 20s: waiting for file /udev: no such file", "network", "udev after all")
+	})
+}
+
+func TestNobodyWaitsForWhatCannotBecomeReady(t *testing.T) {
+	failure := filepath.Join(t.TempDir(), "failure")
+	if err := os.WriteFile(failure, []byte("daemon.json: no such key\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		broken := service("docker")
+		broken.Service.Ready.Failure = failure
+		b := start(t, broken)
+		b.pass(time.Second)
+		b.expectSettled("docker: daemon.json: no such key")
+		if !b.booted {
+			t.Error("not booted")
+		}
+		b.ready("docker")
+		b.expectSettled("docker: daemon.json: no such key", "docker after all")
 	})
 }
 
