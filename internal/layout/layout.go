@@ -67,6 +67,9 @@ const (
 	// chrony reads them.
 	NetworkDir = RunDir + "/network"
 	NTPDir     = RunDir + "/ntp"
+	// NetworkLinks has one line per interface that is to have an address, with
+	// the word dhcp behind those that ask for it.
+	NetworkLinks = NetworkDir + "/links"
 	// CloudInitDone exists when the configuration has been read; the machine
 	// has its name then.
 	CloudInitDone = RunDir + "/cloud-init.done"
