@@ -1,5 +1,7 @@
 package osconfig
 
+import "strings"
+
 // Network configures interfaces and names.
 type Network struct {
 	// Seconds to wait for DHCP.
@@ -22,6 +24,20 @@ type Network struct {
 	WifiNetworks map[string]WifiNetwork `yaml:"wifi_networks" instead:"there is no firmware for wireless devices; use a cable"`
 	// Mobile networks by a name of your own.
 	ModemNetworks map[string]ModemNetwork `yaml:"modem_networks" instead:"there are no tools for modems; use a router"`
+}
+
+// ProxyEnvironment returns the proxies as programs look for them in their
+// environment, "NAME=value": some in small letters, some in capitals.
+func (n Network) ProxyEnvironment() []string {
+	var env []string
+	for _, p := range []struct{ name, value string }{
+		{"http_proxy", string(n.HTTPProxy)}, {"https_proxy", string(n.HTTPSProxy)}, {"no_proxy", n.NoProxy},
+	} {
+		if p.value != "" {
+			env = append(env, p.name+"="+p.value, strings.ToUpper(p.name)+"="+p.value)
+		}
+	}
+	return env
 }
 
 // DNS says who resolves names.

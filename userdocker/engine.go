@@ -3,6 +3,7 @@ package userdocker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -48,6 +49,12 @@ type engine struct {
 
 	mu       sync.Mutex
 	settings Settings
+	// wish is what the machine's configuration contributes to the settings, env
+	// to the daemon's environment. refused is a wish, as text, that the daemon
+	// did not start with.
+	wish    map[string]any
+	env     []string
+	refused string
 	// listener is the public socket, open from before the daemon's start, so
 	// that clients wait for it, and kept over its restarts, so that containers
 	// which mount the socket keep a live one.
@@ -67,6 +74,7 @@ func (e *engine) run(ctx context.Context, reload <-chan os.Signal) error {
 	if err := prepare(); err != nil {
 		return err
 	}
+	awaitConfig(ctx, e.log)
 	if err := e.awaitSettings(ctx); err != nil {
 		return nil // told to stop before there was anything to stop
 	}
@@ -140,7 +148,7 @@ func keep(ctx context.Context, p *process) (stop func()) {
 func (e *engine) awaitSettings(ctx context.Context) error {
 	changed := watchConfig(ctx)
 	for {
-		s, err := readSettings()
+		s, err := e.readSettings()
 		if err == nil {
 			e.use(s)
 			return nil
@@ -154,12 +162,29 @@ func (e *engine) awaitSettings(ctx context.Context) error {
 	}
 }
 
-func readSettings() (Settings, error) {
+// readSettings reads what the daemon is to run with, from the user's file and
+// the machine's configuration.
+func (e *engine) readSettings() (Settings, error) {
 	raw, err := os.ReadFile(layout.UserDaemonConfig)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Settings{}, err
 	}
-	return Merge(raw)
+	wish, err := readWish()
+	if err != nil {
+		e.log.Warn("configuration is read in part", "err", err)
+	}
+	for _, p := range wish.Problems {
+		e.log.Warn("configuration", "problem", p)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.env = wish.Env
+	if e.refused != "" && e.refused == fmt.Sprint(wish.Values) {
+		// The daemon does not run with it.
+		wish.Values = nil
+	}
+	e.wish = wish.Values
+	return Merge(raw, wish.Values)
 }
 
 func (e *engine) use(s Settings) {
@@ -180,7 +205,7 @@ func (e *engine) current() Settings {
 // reload makes the daemon read its file again, as SIGHUP does with the stock
 // daemon.
 func (e *engine) reload() error {
-	s, err := readSettings()
+	s, err := e.readSettings()
 	if err != nil {
 		return err
 	}

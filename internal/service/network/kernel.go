@@ -31,10 +31,15 @@ const metricBase = 100
 // A kernel is the network as the kernel has it.
 type kernel struct{}
 
-// keepSecondaries makes the kernel keep an interface's other addresses of a
-// network when the first of them goes.
-func keepSecondaries() error {
-	return os.WriteFile("/proc/sys/net/ipv4/conf/all/promote_secondaries", []byte("1"), 0o644)
+// setDefaults sets what suits every configuration.
+func setDefaults() error {
+	return errors.Join(
+		// When the first of an interface's addresses of a network goes, the
+		// others stay.
+		os.WriteFile("/proc/sys/net/ipv4/conf/all/promote_secondaries", []byte("1"), 0o644),
+		// ping needs no privilege, as with systemd.
+		os.WriteFile("/proc/sys/net/ipv4/ping_group_range", []byte("0 2147483647"), 0o644),
+	)
 }
 
 // links lists the interfaces.

@@ -30,7 +30,7 @@ func inNamespace(t *testing.T) {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		t.Skipf("network namespace: %v", err)
 	}
-	if err := keepSecondaries(); err != nil {
+	if err := setDefaults(); err != nil {
 		t.Skip(err)
 	}
 }

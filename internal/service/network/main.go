@@ -30,8 +30,8 @@ func Main([]string) int {
 			return 1
 		}
 	}
-	if err := keepSecondaries(); err != nil {
-		log.Warn("changes of an address may take others away", "err", err)
+	if err := setDefaults(); err != nil {
+		log.Warn("kernel settings", "err", err)
 	}
 	s := &service{
 		log: log, kernel: kernel{}, dhcpcd: &client{log: log}, shipped: shippedConfig,
