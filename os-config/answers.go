@@ -14,9 +14,9 @@ func notYet(typeAndKey string) bool {
 	case "File.append":
 		return true
 	case "Rancher.disable", "Rancher.console", "Rancher.services_include", "Rancher.restart_services",
-		"Rancher.repositories", "Rancher.registry_auths",
+		"Rancher.repositories",
 		"Rancher.resize_device", "Rancher.upgrade", "Rancher.log", "Rancher.hypervisor_service",
-		"Rancher.shutdown_timeout", "Rancher.http_load_retries", "Rancher.preload_wait":
+		"Rancher.shutdown_timeout", "Rancher.http_load_retries":
 		return true
 	case "SSH.keys":
 		return true

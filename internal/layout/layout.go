@@ -48,6 +48,10 @@ const (
 	UserData   = CloudConfigDir + "/boot.yml"
 	UserScript = ConfDir + "/cloud-config-script"
 	Metadata   = ConfDir + "/metadata"
+	// PreloadSystem and PreloadUser are where people put archives of images for
+	// the two daemons.
+	PreloadSystem = "/var/lib/rancher/preload/system-docker"
+	PreloadUser   = "/var/lib/rancher/preload/docker"
 	// SSHKeyDir holds the SSH server's host keys.
 	SSHKeyDir = ConfDir + "/ssh"
 )
