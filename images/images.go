@@ -95,6 +95,9 @@ type Service struct {
 	// one start; without it, a started container is ready ("exit" for
 	// services with restart "no").
 	Ready *Ready `yaml:"x-ready"`
+	// NetSysctls: the service may change the kernel's settings of the network
+	// (/proc/sys/net). Nothing else in /proc/sys becomes writable.
+	NetSysctls bool `yaml:"x-net-sysctls"`
 	// Unhealthy says what follows from a failing health check: "restart"
 	// (default), or "report" for a service whose health tells about something
 	// that a restart cannot mend, such as a missing network.
@@ -106,8 +109,9 @@ type Service struct {
 	// they all start anew.
 	SharedShim bool `yaml:"x-shared-shim"`
 	// Reason says, per privilege, why the service needs it. Required for
-	// privileged, pid host, every added capability and security_opt
-	// (keys: "privileged", "pid", capability names, the option).
+	// privileged, pid host, x-net-sysctls, every added capability and
+	// security_opt (keys: "privileged", "pid", "x-net-sysctls", capability
+	// names, the option).
 	Reason map[string]string `yaml:"x-reason"`
 }
 

@@ -163,6 +163,9 @@ func (s Service) checkReasons() []error {
 	if s.Pid == "host" {
 		need["pid"] = true
 	}
+	if s.NetSysctls {
+		need["x-net-sysctls"] = true
+	}
 	for _, c := range append(slices.Clone(s.CapAdd), s.SecurityOpt...) {
 		need[c] = true
 	}

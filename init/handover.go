@@ -44,8 +44,8 @@ func (b *boot) move(from, to string) error {
 // defaultHostname holds until the configuration says otherwise.
 const defaultHostname = "bulkhead"
 
-// writeHostFiles makes the files that /etc links to. The network service
-// writes to them later.
+// writeHostFiles makes the files that /etc links to, which the network service
+// writes to later, and the usual path of user Docker's socket.
 func writeHostFiles(_ context.Context, b *boot) error {
 	hostname := b.params.Get("cc.hostname")
 	if hostname == "" {
@@ -55,6 +55,9 @@ func writeHostFiles(_ context.Context, b *boot) error {
 		return fmt.Errorf("set host name %q: %w", hostname, err)
 	}
 	if err := b.sys.MakeDir(layout.EtcDir, 0o755); err != nil {
+		return err
+	}
+	if err := b.sys.Symlink(path.Join(path.Base(layout.UserRunDir), "docker.sock"), layout.UserSocket); err != nil {
 		return err
 	}
 	for name, content := range map[string]string{

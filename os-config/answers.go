@@ -6,10 +6,9 @@ func notYet(typeAndKey string) bool {
 	switch typeAndKey {
 	case "Config.ssh_deletekeys", "Config.ssh_genkeytypes":
 		return true
-	case "Rancher.console", "Rancher.services_include", "Rancher.restart_services",
-		"Rancher.repositories", "Rancher.registry_auths", "Rancher.network", "Rancher.docker",
-		"Rancher.upgrade", "Rancher.log", "Rancher.hypervisor_service",
-		"Rancher.shutdown_timeout", "Rancher.http_load_retries", "Rancher.preload_wait":
+	case "Rancher.console", "Rancher.services_include", "Rancher.restart_services", "Rancher.repositories",
+		"Rancher.upgrade", "Rancher.log", "Rancher.hypervisor_service", "Rancher.shutdown_timeout",
+		"Rancher.http_load_retries":
 		return true
 	case "SystemEngine.debug":
 		return true

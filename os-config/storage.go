@@ -210,3 +210,7 @@ type Swap struct {
 	// The most that `auto` may take.
 	MaxSize Size `yaml:"maxsize" eg:"4G"`
 }
+
+// HasDisks tells whether the configuration wants disks, file systems or mounts
+// beside the state partition.
+func (c Config) HasDisks() bool { return len(c.Mounts)+len(c.DiskSetup)+len(c.FSSetup) > 0 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/renameio/v2"
 
+	"github.com/bulkhead-os/bulkhead/internal/kmsg"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 )
 
@@ -39,7 +40,7 @@ func containerdCommand(ctx context.Context) (*exec.Cmd, error) {
 
 // dockerdCommand writes the configuration and makes the command of one run.
 func (e *engine) dockerdCommand(ctx context.Context) (*exec.Cmd, error) {
-	s, err := readSettings()
+	s, err := e.readSettings()
 	if err != nil {
 		return nil, err
 	}
@@ -67,9 +68,15 @@ func (e *engine) dockerdCommand(ctx context.Context) (*exec.Cmd, error) {
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c",
 		`export LISTEN_PID=$$ LISTEN_FDS=1; exec dockerd "$@"`, "sh", "--config-file", daemonConfig)
 	cmd.ExtraFiles = []*os.File{socket}
-	cmd.Env = append(os.Environ(), machineEnvironment("/")...)
+	cmd.Env = append(os.Environ(), e.environment()...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return cmd, nil
+}
+
+func (e *engine) environment() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.env
 }
 
 func writeSettings(s Settings) error {
@@ -122,8 +129,20 @@ func (e *engine) dockerdEnded(err error, lastWords string) {
 		os.Remove(socketPath)
 		e.listener = nil
 	}
+	wished := len(e.wish) > 0 && strings.HasPrefix(lastWords, configRefused)
+	if !answered && wished {
+		e.refused = fmt.Sprint(e.wish)
+	}
 	e.mu.Unlock()
-	if !answered {
+	switch {
+	case answered:
+	case wished:
+		e.log.Error("user Docker does not start with rancher.docker; it is tried without", "err", err, "daemon", lastWords)
+		if err := kmsg.Announce(kmsg.Failure("user-docker/rancher.docker", errors.New(strings.TrimPrefix(lastWords, configRefused)),
+			"correct rancher.docker, then system-docker restart docker; it runs without that")); err != nil {
+			e.log.Warn("consoles", "err", err)
+		}
+	default:
 		e.complain(err, lastWords)
 	}
 }
@@ -139,6 +158,9 @@ type failure struct {
 // can end.
 const configStep = "user-docker/config"
 
+// configRefused begins the last words of a daemon that does not like its file.
+const configRefused = "unable to configure the Docker daemon with file " + daemonConfig + ": "
+
 // diagnose tells mistakes in the user's file from everything else.
 func diagnose(err error, lastWords string) failure {
 	config := failure{
@@ -150,7 +172,7 @@ func diagnose(err error, lastWords string) failure {
 		return config
 	}
 	// The daemon names the file it was given, which the user never wrote.
-	if cause, ok := strings.CutPrefix(lastWords, "unable to configure the Docker daemon with file "+daemonConfig+": "); ok {
+	if cause, ok := strings.CutPrefix(lastWords, configRefused); ok {
 		config.cause = &ConfigError{errors.New(cause)}
 		return config
 	}

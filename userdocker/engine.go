@@ -3,11 +3,11 @@ package userdocker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
 	"os"
-	"reflect"
 	"slices"
 	"sync"
 	"syscall"
@@ -37,6 +37,7 @@ const (
 var (
 	errDataRoot = errors.New("data-root changed; the engine starts anew with it")
 	errNoSocket = errors.New(socketPath + " was removed; the engine starts anew")
+	errDisks    = errors.New("the machine's disks came; the engine starts anew with them")
 	errWiped    = errors.New("containerd's databases were removed; containers are killed, the engine starts anew")
 )
 
@@ -49,6 +50,12 @@ type engine struct {
 
 	mu       sync.Mutex
 	settings Settings
+	// wish is what the machine's configuration contributes to the settings, env
+	// to the daemon's environment. refused is a wish, as text, that the daemon
+	// did not start with.
+	wish    map[string]any
+	env     []string
+	refused string
 	// listener is the public socket, open from before the daemon's start, so
 	// that clients wait for it, and kept over its restarts, so that containers
 	// which mount the socket keep a live one.
@@ -59,6 +66,10 @@ type engine struct {
 	answered bool
 	// renewing: the end of the current run is asked for.
 	renewing bool
+
+	// For run alone: complete tells whether the engine knows all of the
+	// machine's configuration, disks whether it began when they were there.
+	complete, disks bool
 }
 
 func newEngine(log *slog.Logger) *engine {
@@ -70,7 +81,9 @@ func (e *engine) run(ctx context.Context, reload <-chan os.Signal) error {
 	if err := prepare(); err != nil {
 		return err
 	}
-	awaitConfiguration(ctx, e.log)
+	awaitDisks(ctx, e.log)
+	_, noDisks := os.Stat(layout.StorageDone)
+	e.disks = noDisks == nil
 	if err := e.awaitSettings(ctx); err != nil {
 		return nil // told to stop before there was anything to stop
 	}
@@ -105,10 +118,15 @@ func (e *engine) run(ctx context.Context, reload <-chan os.Signal) error {
 				e.log.Error("reload", "err", err)
 			}
 		case <-watch.C:
-			if err := e.renew(); err != nil {
-				e.log.Error("start dockerd anew", "err", err)
+			if e.askedToRenew() {
+				if err := e.renew(); err != nil {
+					e.log.Error("start dockerd anew", "err", err)
+				}
 			}
 			err := e.check(dataRoot)
+			if err == nil && e.disksCame() {
+				err = errDisks
+			}
 			if data.lost() {
 				err = errWiped
 			}
@@ -147,7 +165,7 @@ func keep(ctx context.Context, p *process) (stop func()) {
 func (e *engine) awaitSettings(ctx context.Context) error {
 	changed := watchConfig(ctx)
 	for {
-		s, err := readSettings()
+		s, err := e.readSettings()
 		if err == nil {
 			e.use(s)
 			return nil
@@ -161,12 +179,29 @@ func (e *engine) awaitSettings(ctx context.Context) error {
 	}
 }
 
-func readSettings() (Settings, error) {
+// readSettings reads what the daemon is to run with, from the user's file and
+// the machine's configuration.
+func (e *engine) readSettings() (Settings, error) {
 	raw, err := os.ReadFile(layout.UserDaemonConfig)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Settings{}, err
 	}
-	return Merge(raw)
+	wish, err := readWish()
+	if err != nil {
+		e.log.Warn("configuration is read in part", "err", err)
+	}
+	for _, p := range wish.Problems {
+		e.log.Warn("configuration", "problem", p)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.env = wish.Env
+	if e.refused != "" && e.refused == fmt.Sprint(wish.Values) {
+		// The daemon does not run with it.
+		wish.Values = nil
+	}
+	e.wish = wish.Values
+	return Merge(raw, wish.Values)
 }
 
 func (e *engine) use(s Settings) {
@@ -187,7 +222,7 @@ func (e *engine) current() Settings {
 // reload makes the daemon read its file again, as SIGHUP does with the stock
 // daemon.
 func (e *engine) reload() error {
-	s, err := readSettings()
+	s, err := e.readSettings()
 	if err != nil {
 		return err
 	}
@@ -196,30 +231,6 @@ func (e *engine) reload() error {
 		return err
 	}
 	return e.dockerd.signal(syscall.SIGHUP)
-}
-
-// renew starts the daemon anew when somebody has changed its file and asks for
-// that: the machine's configuration may write it when the daemon runs already.
-func (e *engine) renew() error {
-	if err := os.Remove(layout.UserReload); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return err
-	}
-	s, err := readSettings()
-	if err != nil {
-		return err
-	}
-	if reflect.DeepEqual(s.values, e.current().values) {
-		return nil
-	}
-	e.log.Info("the settings have changed; dockerd starts anew")
-	e.use(s)
-	e.mu.Lock()
-	e.renewing = true
-	e.mu.Unlock()
-	return e.dockerd.signal(syscall.SIGTERM)
 }
 
 // check finds out what only a new start can cure.

@@ -2,54 +2,131 @@ package userdocker
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
+	"reflect"
+	"syscall"
 	"time"
+
+	"github.com/google/renameio/v2"
 
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/internal/wait"
+	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 
 const (
 	// configurationLimit is how long the engine waits for what of the machine's
-	// configuration needs no network: where the proxy is, what the disks are.
+	// configuration needs no network.
 	configurationLimit = 15 * time.Second
 	// storageLimit is how long it waits for disks and mounts. Containers that
 	// start by themselves would find empty directories in their place.
 	storageLimit = 3 * time.Minute
 )
 
-// awaitConfiguration waits until the machine's disks are there, if it has any
-// beside the state partition. It goes on without them in the end.
-func awaitConfiguration(ctx context.Context, log *slog.Logger) {
-	if err := wait.For(ctx, configurationLimit, wait.File(layout.CloudInitLocal), nil); err != nil {
-		log.Warn("start without the machine's configuration", "err", err)
+// awaitDisks waits until the machine's disks are there, if the configuration
+// as earlier boots have stored it has any. It goes on without them in the end.
+//
+// A machine without disks waits for nothing: what its first boot brings of
+// configuration is taken over by a new start of the daemon (renew), or of the
+// engine (check).
+func awaitDisks(ctx context.Context, log *slog.Logger) {
+	cfg, err := loadConfiguration()
+	if err != nil {
+		log.Warn("configuration is read in part", "err", err)
+	}
+	if !cfg.HasDisks() {
 		return
 	}
-	if _, err := os.Stat(layout.StorageWanted); err != nil {
-		return
+	if err := wait.For(ctx, configurationLimit, wait.File(layout.CloudInitLocal), nil); err != nil {
+		log.Warn("start without this boot's configuration", "err", err)
 	}
 	if err := wait.For(ctx, storageLimit, wait.File(layout.StorageDone), nil); err != nil {
 		log.Warn("start without the machine's disks", "err", err)
 	}
 }
 
-// machineEnvironment returns what the machine's configuration adds to the
-// daemon's environment: proxies, and whom to trust. root is "/" on the running
-// system.
-func machineEnvironment(root string) []string {
-	var env []string
-	if text, err := os.ReadFile(filepath.Join(root, layout.Proxies)); err == nil {
-		for line := range strings.Lines(string(text)) {
-			env = append(env, strings.TrimSuffix(line, "\n"))
+func loadConfiguration() (osconfig.Config, error) {
+	line, err := os.ReadFile("/proc/cmdline")
+	if err != nil {
+		return osconfig.Config{}, err
+	}
+	cfg, _, err := osconfig.Load("", string(line))
+	return cfg, err
+}
+
+// readWish reads the machine's configuration and puts the files for TLS where
+// the daemon finds them. With an error the wish is what could be read.
+func readWish() (Wish, error) {
+	cfg, err := loadConfiguration()
+	w := wishOf(cfg, func(name string) bool {
+		_, err := os.Stat(filepath.Join(tlsDir, name))
+		return err == nil
+	})
+	w.Env = append(w.Env, trust("/")...)
+	errs := []error{err}
+	for name, text := range w.Files {
+		if err := renameio.WriteFile(filepath.Join(tlsDir, name), []byte(text), 0o600); err != nil {
+			errs = append(errs, fmt.Errorf("rancher.docker.tls: %w", err))
 		}
 	}
-	// Go's crypto/x509 takes all files of the directory in addition.
-	env = append(env, "SSL_CERT_DIR="+layout.CertDir)
+	return w, errors.Join(errs...)
+}
+
+// trust returns the environment that tells Go's crypto/x509 whom to trust.
+// root is "/" on the running system.
+func trust(root string) []string {
+	// All files of the directory count in addition.
+	env := []string{"SSL_CERT_DIR=" + layout.CertDir}
 	if _, err := os.Stat(filepath.Join(root, layout.OnlyTrusted)); err == nil {
 		env = append(env, "SSL_CERT_FILE="+layout.TrustedCerts)
 	}
 	return env
+}
+
+// askedToRenew reports whether the machine's configuration has become complete
+// since the last call, or somebody wrote the daemon's file for it.
+func (e *engine) askedToRenew() bool {
+	asked := os.Remove(layout.UserReload) == nil
+	if _, err := os.Stat(layout.CloudInitDone); err == nil && !e.complete {
+		e.complete = true
+		asked = true
+	}
+	return asked
+}
+
+// renew starts the daemon anew if it runs with other settings than it should:
+// the machine's configuration may come when the daemon runs already.
+func (e *engine) renew() error {
+	before, env := e.current(), e.environment()
+	s, err := e.readSettings()
+	if err != nil {
+		return err
+	}
+	if reflect.DeepEqual(s.values, before.values) && reflect.DeepEqual(e.environment(), env) {
+		return nil
+	}
+	e.log.Info("the settings have changed; dockerd starts anew")
+	e.use(s)
+	e.mu.Lock()
+	e.renewing = true
+	e.mu.Unlock()
+	return e.dockerd.signal(syscall.SIGTERM)
+}
+
+// disksCame reports whether the machine's disks came when the engine ran
+// already: on the first boot with them.
+func (e *engine) disksCame() bool {
+	if e.disks {
+		return false
+	}
+	if _, err := os.Stat(layout.StorageWanted); errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	_, err := os.Stat(layout.StorageDone)
+	return err == nil
 }

@@ -71,28 +71,31 @@ type ConfigError struct{ Err error }
 func (e *ConfigError) Error() string { return layout.UserDaemonConfig + ": " + e.Err.Error() }
 func (e *ConfigError) Unwrap() error { return e.Err }
 
-// Merge puts the user's daemon.json, which may be empty, on top of the
-// built-in settings. Whether the daemon knows each key and likes its value is
+// Merge puts the user's daemon.json, which may be empty, on top of what the
+// machine's configuration wishes, and both on top of the built-in settings.
+// Only listeners are those of both. Whether the daemon knows each key and likes its value is
 // for the daemon to say. Errors are of type *ConfigError.
-func Merge(user []byte) (Settings, error) {
-	s, err := merge(user)
+func Merge(user []byte, wish map[string]any) (Settings, error) {
+	s, err := merge(user, wish)
 	if err != nil {
 		return Settings{}, &ConfigError{err}
 	}
 	return s, nil
 }
 
-func merge(user []byte) (Settings, error) {
+func merge(user []byte, wish map[string]any) (Settings, error) {
 	own, err := parse(user)
 	if err != nil {
 		return Settings{}, err
 	}
 	s := Settings{values: defaults()}
 	// Another log driver takes other options; without this, ours would stop it.
-	if own["log-driver"] != nil || own["log-opts"] != nil {
-		delete(s.values, "log-opts")
+	for _, layer := range []map[string]any{wish, own} {
+		if layer["log-driver"] != nil || layer["log-opts"] != nil {
+			delete(s.values, "log-opts")
+		}
+		maps.Copy(s.values, layer)
 	}
-	maps.Copy(s.values, own)
 	for key, value := range fixed() {
 		if _, ok := own[key]; ok && own[key] != value {
 			s.Ignored = append(s.Ignored, key)
@@ -101,7 +104,7 @@ func merge(user []byte) (Settings, error) {
 	}
 	slices.Sort(s.Ignored)
 
-	hosts, err := hosts(own["hosts"])
+	hosts, err := hosts(wish["hosts"], own["hosts"])
 	if err != nil {
 		return Settings{}, err
 	}
@@ -137,27 +140,28 @@ func lineAt(raw []byte, offset int64) int {
 
 // hosts returns the listeners: the one that we hand over, which the console
 // and the user's containers have as /var/run/docker.sock, and the user's others.
-func hosts(own any) ([]any, error) {
-	list := []any{"fd://"}
-	if own == nil {
-		return list, nil
-	}
-	more, ok := own.([]any)
-	if !ok {
-		return nil, errors.New("hosts: want a list")
-	}
-	for _, h := range more {
-		name, ok := h.(string)
-		if !ok {
-			return nil, fmt.Errorf("hosts: %v: want a text such as tcp://0.0.0.0:2376", h)
+func hosts(lists ...any) ([]any, error) {
+	all := []any{"fd://"}
+	for _, own := range lists {
+		more, ok := own.([]any)
+		if !ok && own != nil {
+			return nil, errors.New("hosts: want a list")
 		}
-		switch name {
-		case "fd://", "unix://", "unix:///var/run/docker.sock", "unix:///run/docker.sock", "unix://" + socketPath:
-			continue
+		for _, h := range more {
+			name, ok := h.(string)
+			if !ok {
+				return nil, fmt.Errorf("hosts: %v: want a text such as tcp://0.0.0.0:2376", h)
+			}
+			switch name {
+			case "fd://", "unix://", "unix:///var/run/docker.sock", "unix:///run/docker.sock", "unix://" + socketPath:
+				continue
+			}
+			if !slices.Contains(all, h) {
+				all = append(all, h)
+			}
 		}
-		list = append(list, name)
 	}
-	return list, nil
+	return all, nil
 }
 
 // checkDataRoot refuses a data root that would vanish with the container.

@@ -24,6 +24,7 @@ func TestMerge(t *testing.T) {
 	}
 	tests := []struct {
 		name, user string
+		wish       map[string]any
 		change     map[string]any // nil value: the key is absent
 		ignored    []string
 	}{
@@ -41,12 +42,15 @@ func TestMerge(t *testing.T) {
 			change: map[string]any{"hosts": []any{"fd://", "tcp://127.0.0.1:2375"}}},
 		{name: "the bulkhead stays", user: `{"exec-root": "/x", "containerd": "/y", "pidfile": "/run/docker.pid", "cgroup-parent": "/system"}`,
 			ignored: []string{"cgroup-parent", "containerd", "exec-root"}},
+		{name: "the file beats the configuration, listeners are of both", user: `{"mtu": 1400, "hosts": ["tcp://127.0.0.1:2375"]}`,
+			wish:   map[string]any{"mtu": 1300, "debug": true, "exec-root": "/x", "log-driver": "syslog", "hosts": []any{"tcp://127.0.0.1:2376"}},
+			change: map[string]any{"mtu": 1400.0, "debug": true, "log-driver": "syslog", "log-opts": nil, "hosts": []any{"fd://", "tcp://127.0.0.1:2376", "tcp://127.0.0.1:2375"}}},
 		{name: "data elsewhere on the host", user: `{"data-root": "/mnt/big/docker"}`,
 			change: map[string]any{"data-root": "/mnt/big/docker"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s, err := Merge([]byte(tt.user))
+			s, err := Merge([]byte(tt.user), tt.wish)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -89,7 +93,7 @@ func TestMergeMistakes(t *testing.T) {
 		{"relative data root", `{"data-root": "data"}`, "want an absolute path"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if _, err := Merge([]byte(tt.user)); err == nil || !strings.Contains(err.Error(), tt.want) {
+			if _, err := Merge([]byte(tt.user), nil); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("Merge(%q) = %v; want an error with %q", tt.user, err, tt.want)
 			}
 		})
@@ -97,7 +101,7 @@ func TestMergeMistakes(t *testing.T) {
 }
 
 func TestWithoutLiveRestore(t *testing.T) {
-	s, err := Merge([]byte(`{"mtu": 1400}`))
+	s, err := Merge([]byte(`{"mtu": 1400}`), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

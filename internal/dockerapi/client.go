@@ -14,8 +14,10 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/pkg/authconfig"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
+	"github.com/moby/moby/api/types/registry"
 	"github.com/moby/moby/client"
 )
 
@@ -155,9 +157,17 @@ func (c *Client) LoadImage(ctx context.Context, archive io.Reader) error {
 	return streamError("load image", res)
 }
 
-// PullImage gets an image from its registry.
-func (c *Client) PullImage(ctx context.Context, ref string) error {
-	res, err := c.api.ImagePull(ctx, ref, client.ImagePullOptions{})
+// PullImage gets an image from its registry, with a login unless it is zero.
+func (c *Client) PullImage(ctx context.Context, ref string, login Login) error {
+	var opts client.ImagePullOptions
+	if login != (Login{}) {
+		encoded, err := authconfig.Encode(registry.AuthConfig(login))
+		if err != nil {
+			return fmt.Errorf("login for image %s: %w", ref, err)
+		}
+		opts.RegistryAuth = encoded
+	}
+	res, err := c.api.ImagePull(ctx, ref, opts)
 	if err != nil {
 		return fmt.Errorf("pull image %s: %w", ref, err)
 	}

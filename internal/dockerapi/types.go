@@ -5,6 +5,7 @@ import (
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/api/types/registry"
 )
 
 // A Spec is everything that a container is created from.
@@ -46,6 +47,9 @@ const (
 	Healthy   = string(container.Healthy)
 	Unhealthy = string(container.Unhealthy)
 )
+
+// A Login is what a registry wants to see.
+type Login registry.AuthConfig
 
 // An Image is what tells one image from another.
 type Image struct {

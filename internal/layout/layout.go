@@ -61,6 +61,10 @@ const (
 	IncludeDir = ConfDir + "/include-once"
 	// CommandsDone says which start commands need not run again.
 	CommandsDone = ConfDir + "/commands-done.json"
+	// PreloadSystem and PreloadUser are where people put archives of images for
+	// the two daemons.
+	PreloadSystem = "/var/lib/rancher/preload/system-docker"
+	PreloadUser   = "/var/lib/rancher/preload/docker"
 	// SSHKeyDir holds the SSH server's host keys.
 	SSHKeyDir = ConfDir + "/ssh"
 )
@@ -81,14 +85,14 @@ const (
 	NetworkDir   = RunDir + "/network"
 	NetworkReady = NetworkDir + "/ready"
 	NTPDir       = RunDir + "/ntp"
+	// NetworkLinks has one line per interface that is to have an address, with
+	// the word dhcp behind those that ask for it.
+	NetworkLinks = NetworkDir + "/links"
 	// CertDir holds the certificate authorities of the configuration in
 	// TrustedCerts, and the file OnlyTrusted when no others count.
 	CertDir      = EtcDir + "/certs"
 	TrustedCerts = CertDir + "/trusted.pem"
 	OnlyTrusted  = CertDir + "/only"
-	// Proxies has lines NAME=VALUE for the environment of programs that use
-	// the network; it may hold a password.
-	Proxies = RunDir + "/proxies"
 	// CloudInitLocal exists when all that needs no network to be read has been
 	// read, and CloudInitDone when the rest has, too; the machine has its
 	// name then.

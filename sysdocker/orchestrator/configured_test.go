@@ -30,7 +30,7 @@ func (e *registryEngine) Create(ctx context.Context, name string, spec dockerapi
 	return e.fakeEngine.Create(ctx, name, spec)
 }
 
-func (e *registryEngine) PullImage(_ context.Context, ref string) error {
+func (e *registryEngine) PullImage(_ context.Context, ref string, _ dockerapi.Login) error {
 	return e.call("pull", ref, func() error {
 		if e.away {
 			return errors.New("no route to host")
@@ -71,7 +71,7 @@ func TestConfigured(t *testing.T) {
 			if tt.have != nil {
 				e.containers["web"] = tt.have
 			}
-			if _, err := bringConfigured(t.Context(), e, web); (err != nil) != tt.err {
+			if _, err := bringConfigured(t.Context(), e, web, dockerapi.Login{}); (err != nil) != tt.err {
 				t.Errorf("error %v; want one: %v", err, tt.err)
 			}
 			if diff := cmp.Diff(tt.want, e.took()); diff != "" {
@@ -92,7 +92,7 @@ func TestConfiguredIsTriedUntilItRuns(t *testing.T) {
 			time.Sleep(10 * time.Second)
 			e.call("registry", "is back", func() error { e.away = false; return nil })
 		}()
-		keepTrying(t.Context(), e, web, slog.New(slog.DiscardHandler))
+		keepTrying(t.Context(), e, web, dockerapi.Login{}, slog.New(slog.DiscardHandler))
 		calls := e.took()
 		if last := calls[len(calls)-1]; last != "start web" {
 			t.Errorf("calls %q; want the last to start web", calls)

@@ -22,18 +22,23 @@ const LabelConfigured = "io.bulkhead.configured"
 // labelScope is RancherOS's: "system" puts the service into the system tier.
 const labelScope = "io.rancher.os.scope"
 
+// labelCreateOnly is RancherOS's for a container that only holds volumes.
+const labelCreateOnly = "io.rancher.os.createonly"
+
 // A Configured is a container from rancher.services.
 type Configured struct {
 	Name string
 	// System: it runs in the system tier, else in user Docker.
 	System bool
-	Spec   dockerapi.Spec
+	// CreateOnly: it holds volumes for others and never runs.
+	CreateOnly bool
+	Spec       dockerapi.Spec
 }
 
 // Configure translates one entry of rancher.services. env is
 // rancher.environment, which its variables without a value are taken from.
 func Configure(name string, s osconfig.Service, env map[string]string) (Configured, error) {
-	c := Configured{Name: name, System: s.Labels[labelScope] == "system"}
+	c := Configured{Name: name, System: s.Labels[labelScope] == "system", CreateOnly: s.Labels[labelCreateOnly] == "true"}
 	if s.Image == "" {
 		return c, fmt.Errorf("rancher.services.%s: image is missing", name)
 	}

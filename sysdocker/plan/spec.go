@@ -86,6 +86,9 @@ func newSpec(d images.Declaration, image images.IndexEntry, bootID string) (dock
 	if s.PidsLimit > 0 {
 		host.PidsLimit = &s.PidsLimit
 	}
+	if s.NetSysctls {
+		host.ReadonlyPaths = readonlyButNet()
+	}
 	if !s.Privileged {
 		// Docker's default seccomp profile applies as well.
 		host.CapDrop = []string{"ALL"}
@@ -103,6 +106,16 @@ func newSpec(d images.Declaration, image images.IndexEntry, bootID string) (dock
 		cfg.Labels[LabelBoot] = bootID
 	}
 	return spec, nil
+}
+
+// readonlyButNet is Docker's list of read-only paths, with the directories of
+// /proc/sys instead of the whole, and without that of the network.
+func readonlyButNet() []string {
+	list := []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sysrq-trigger"}
+	for _, dir := range []string{"abi", "crypto", "debug", "dev", "fs", "kernel", "sunrpc", "user", "vm"} {
+		list = append(list, "/proc/sys/"+dir)
+	}
+	return list
 }
 
 // Hash returns a short hash of everything in spec.

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/bulkhead-os/bulkhead/internal/layout"
-	"github.com/bulkhead-os/bulkhead/internal/service/storage"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 
@@ -49,12 +48,8 @@ func systemFiles(cfg osconfig.Config, zone string) []systemFile {
 	if cfg.CACerts.RemoveDefaults {
 		only = "the usual certificate authorities do not count\n"
 	}
-	if storage.Wanted(cfg) {
+	if cfg.HasDisks() {
 		wanted = "disks or mounts\n"
-	}
-	proxies := ""
-	for _, v := range cfg.Rancher.Network.ProxyEnvironment() {
-		proxies += v + "\n"
 	}
 	return []systemFile{
 		{filepath.Join(layout.EtcDir, "localtime"), zone, 0o644},
@@ -63,7 +58,6 @@ func systemFiles(cfg osconfig.Config, zone string) []systemFile {
 		{filepath.Join(layout.NTPDir, "configuration.sources"), chronySources(cfg.NTP), 0o644},
 		{layout.TrustedCerts, trusted, 0o644},
 		{layout.OnlyTrusted, only, 0o644},
-		{layout.Proxies, proxies, 0o600},
 		{layout.StorageWanted, wanted, 0o644},
 	}
 }

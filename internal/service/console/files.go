@@ -20,18 +20,10 @@ import (
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 
-// makeRunFiles makes what clients look for in /run, which is the host's.
+// makeRunFiles makes what programs look for in /run, which is the host's.
 func (c *console) makeRunFiles(context.Context) error {
-	target, err := filepath.Rel(filepath.Dir(layout.UserSocket), filepath.Join(layout.UserRunDir, filepath.Base(layout.UserSocket)))
-	if err != nil {
-		return err
-	}
-	err = os.Symlink(target, layout.UserSocket)
-	if errors.Is(err, fs.ErrExist) {
-		err = nil
-	}
 	// sshd wants its directory to be root's alone.
-	return errors.Join(err, os.MkdirAll("/run/sshd", 0o755))
+	return os.MkdirAll("/run/sshd", 0o755)
 }
 
 // writeFiles writes the files of the configuration that are the console's, or

@@ -32,7 +32,7 @@ func TestJudge(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := ""
-			if err := judge(tt.links); err != nil {
+			if err := judge(tt.links, []string{"eth0", "eth1", "enp1s0"}); err != nil {
 				got = err.Error()
 			}
 			if got != tt.want {

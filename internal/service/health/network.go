@@ -5,13 +5,27 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"slices"
 	"strings"
+
+	"github.com/bulkhead-os/bulkhead/internal/layout"
 )
 
-// network holds when dhcpcd answers and no plugged-in link is without an
-// address. A machine without any link has a healthy network service.
+// dhcpcdConfig is there while an interface needs the DHCP client.
+const dhcpcdConfig = "/run/dhcpcd.conf"
+
+// network holds when dhcpcd answers, if it has work, and no plugged-in
+// interface that is to have an address is without. A machine without any has a
+// healthy network service.
 func network(ctx context.Context) error {
-	if err := socket("unix", "/run/dhcpcd/sock")(ctx); err != nil {
+	if _, err := os.Stat(dhcpcdConfig); err == nil {
+		if err := socket("unix", "/run/dhcpcd/sock")(ctx); err != nil {
+			return err
+		}
+	}
+	plan, err := os.ReadFile(layout.NetworkLinks)
+	if err != nil {
 		return err
 	}
 	all, err := net.Interfaces()
@@ -26,7 +40,12 @@ func network(ctx context.Context) error {
 		}
 		links = append(links, link{ifi.Name, ifi.Flags, addrs})
 	}
-	return judge(links)
+	var planned []string
+	for line := range strings.Lines(string(plan)) {
+		name, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		planned = append(planned, name)
+	}
+	return judge(links, planned)
 }
 
 // A link is a network interface with its addresses.
@@ -36,13 +55,13 @@ type link struct {
 	addrs []net.Addr
 }
 
-// judge names the wired links that have a carrier but no address. It is
-// content when another link has one: a second port on a network without DHCP
+// judge names those of the planned links that have a carrier but no address. It
+// is content when another one has one: a second port on a network without DHCP
 // is no fault of the service.
-func judge(links []link) error {
+func judge(links []link, planned []string) error {
 	var bare []string
 	for _, l := range links {
-		if !wired(l.name) || l.flags&net.FlagRunning == 0 {
+		if !slices.Contains(planned, l.name) || l.flags&net.FlagRunning == 0 {
 			continue
 		}
 		if hasAddress(l.addrs) {
@@ -54,11 +73,6 @@ func judge(links []link) error {
 		return nil
 	}
 	return errors.New("no address on " + strings.Join(bare, ", "))
-}
-
-// wired goes by the kernel's names, which udev leaves alone here.
-func wired(name string) bool {
-	return strings.HasPrefix(name, "eth") || strings.HasPrefix(name, "en")
 }
 
 // hasAddress ignores IPv6 link-local addresses: every link that is up has one.

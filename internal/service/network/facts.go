@@ -2,6 +2,7 @@ package network
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -9,6 +10,8 @@ import (
 
 // Facts are what one protocol said on one interface.
 type Facts struct {
+	// Address is the one that DHCP gave.
+	Address     string   `json:"address,omitempty"`
 	Nameservers []string `json:"nameservers,omitempty"`
 	Search      []string `json:"search,omitempty"`
 	NTPServers  []string `json:"ntp_servers,omitempty"`
@@ -27,7 +30,7 @@ func factsOf(env map[string]string) Facts {
 		f.addSearch(env["new_domain_name"])
 	}
 	// Router advertisements come as nd1_rdnss1_servers, nd2_dnssl1_search, …
-	for _, key := range sortedKeys(env) {
+	for _, key := range slices.Sorted(maps.Keys(env)) {
 		switch {
 		case !strings.HasPrefix(key, "nd"):
 		case strings.Contains(key, "_rdnss") && strings.HasSuffix(key, "_servers"):
@@ -40,6 +43,9 @@ func factsOf(env map[string]string) Facts {
 		if _, err := netip.ParseAddr(s); err == nil {
 			f.NTPServers = appendNew(f.NTPServers, s)
 		}
+	}
+	if a, err := netip.ParseAddr(env["new_ip_address"]); err == nil {
+		f.Address = a.String()
 	}
 	if name := env["new_host_name"]; isName(name) {
 		f.Hostname = name
@@ -103,7 +109,7 @@ func merge(all []Facts) Facts {
 // resolvConf returns the content of resolv.conf(5).
 func (f Facts) resolvConf() string {
 	var b strings.Builder
-	b.WriteString("# Made by the network service from DHCP and router advertisements.\n")
+	b.WriteString("# Made by the network service from the configuration, DHCP and router advertisements.\n")
 	if len(f.Search) > 0 {
 		fmt.Fprintf(&b, "search %s\n", strings.Join(f.Search, " "))
 	}

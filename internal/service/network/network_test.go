@@ -64,8 +64,8 @@ func TestChangeOf(t *testing.T) {
 }
 
 func TestHook(t *testing.T) {
-	h := hook{log: slog.New(slog.DiscardHandler), dir: t.TempDir(), etc: t.TempDir(), ntp: t.TempDir(), links: t.TempDir()}
-	h.hostname = filepath.Join(t.TempDir(), "hostname")
+	h := hook{&publisher{log: slog.New(slog.DiscardHandler), dir: t.TempDir(), etc: t.TempDir(), ntp: t.TempDir(), links: t.TempDir()}}
+	h.hostname, h.plans = filepath.Join(t.TempDir(), "hostname"), filepath.Join(h.dir, "links")
 	write := func(file, text string) {
 		t.Helper()
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
@@ -95,9 +95,11 @@ func TestHook(t *testing.T) {
 		_, err := os.Stat(h.dir + "/ready")
 		return err == nil
 	}
-	const header = "# Made by the network service from DHCP and router advertisements.\n"
+	const header = "# Made by the network service from the configuration, DHCP and router advertisements.\n"
 	write(h.hostname, "bulkhead\n")
 	write(h.etc+"/hosts", "127.0.0.1 localhost\n127.0.1.1 bulkhead\n")
+	write(h.plans, "eth0 dhcp\neth1 dhcp\neth2\n")
+	write(h.links+"/eth2/carrier", "1\n")
 	write(h.links+"/eth0/carrier", "0\n")
 	write(h.links+"/eth1/carrier", "1\n")
 

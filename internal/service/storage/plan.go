@@ -58,10 +58,6 @@ func (m Mount) String() string {
 	return m.Device + " on " + m.Path
 }
 
-// Wanted tells whether the configuration asks for anything that user Docker's
-// containers could miss.
-func Wanted(cfg osconfig.Config) bool { return len(cfg.Mounts)+len(cfg.DiskSetup)+len(cfg.FSSetup) > 0 }
-
 // MakePlan returns the plan for a configuration.
 func MakePlan(cfg osconfig.Config) Plan {
 	var p Plan

@@ -1,0 +1,123 @@
+package e2e
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bulkhead-os/bulkhead/e2e/qemutest"
+)
+
+// networkConfig describes the machine of TestNetworkConfig: its first card is
+// QEMU's user network, the others lead to a switch with nothing on it.
+const networkConfig = `rancher:
+  network:
+    dns:
+      nameservers: [10.0.2.3]
+      search: [lab.test]
+    pre_cmds: [[sysctl, -w, net.ipv4.conf.all.log_martians=1]]
+    post_cmds: ['ip -br link > /run/post']
+    interfaces:
+      eth0: {dhcp: true}
+      eth1:
+        addresses: [10.50.0.2/24, 'fd00:50::2/64']
+        mtu: 1400
+        post_up: ['ip route add 10.60.0.0/16 via 10.50.0.9 dev $iface']
+      mac=52:54:00:00:00:02: {bond: bond0}
+      mac=52:54:00:00:00:03: {bond: bond0}
+      bond0: {bond_opts: {mode: active-backup, miimon: '100', nonsense: '1'}, vlans: '100,200:guests', address: 10.51.0.2/24}
+      bond0.100: {address: 10.52.0.2/24}
+      guests: {bridge: br0}
+      br0: {bridge: 'true', address: 10.53.0.2/24}
+      eth9: {address: 10.99.0.2/24}
+  docker:
+    bip: 172.30.0.1/24
+    log_driver: local
+    log_opts: {max-size: 1m}
+    extra_args: [--label, tier=e2e, --nonsense=1]
+    environment: [E2E=there]
+    insecure_registry: ['10.0.2.2:5000']
+`
+
+func TestNetworkConfig(t *testing.T) {
+	qemutest.Need(t, qemutest.Binary, "xorriso")
+	seed, err := newSeed(t.TempDir(), networkConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	card := func(n string) []string {
+		return []string{"-netdev", "hubport,id=hub" + n + ",hubid=1", "-device", "virtio-net-pci,netdev=hub" + n + ",mac=52:54:00:00:00:0" + n + ",romfile="}
+	}
+	args := slices.Concat(card("1"), card("2"), card("3"), []string{"-device", "pcie-root-port,id=slot4,chassis=4"})
+	g := start(t, qemutest.Options{ISO: artifact(t, isoName), Args: args}, seed)
+
+	t.Run("interfaces are as configured", func(t *testing.T) {
+		for _, want := range []struct{ command, text string }{
+			{"ip -br -4 addr show eth0", "10.0.2.15/24"},
+			{"ip -br addr show eth1", "10.50.0.2/24 fd00:50::2/64"},
+			{"ip link show eth1", "mtu 1400"},
+			{"ip -br -4 addr show bond0", "10.51.0.2/24"},
+			{"ip -br -4 addr show bond0.100", "10.52.0.2/24"},
+			{"ip -br -4 addr show br0", "10.53.0.2/24"},
+			{"ip -d link show bond0", "mode active-backup miimon 100"},
+			{"ip link show master bond0", "eth3"},
+			{"ip -d link show guests", "vlan protocol 802.1Q id 200"},
+			{"ip link show master br0", "guests"},
+			{"ip route", "10.60.0.0/16 via 10.50.0.9 dev eth1"},
+			{"cat /etc/resolv.conf", "search lab.test\nnameserver 10.0.2.3\n"},
+			{"sudo system-docker exec network cat /run/post", "br0"},
+			{"cat /proc/sys/net/ipv4/conf/all/log_martians", "1"},
+		} {
+			if got := g.sh(t, "%s", want.command) + "\n"; !strings.Contains(got, want.text) {
+				t.Errorf("%s:\n%swant in it %q", want.command, got, want.text)
+			}
+		}
+		log := g.root(t, "system-docker logs network 2>&1")
+		for _, want := range []string{"bond_opts.nonsense", "rancher.network.interfaces.eth9: no such interface yet"} {
+			if !strings.Contains(log, want) {
+				t.Errorf("log does not tell of %s:\n%s", want, log)
+			}
+		}
+		if strings.Contains(log, "Read-only file system") {
+			t.Errorf("dhcpcd cannot write:\n%s", log)
+		}
+	})
+	t.Run("a restart of the service disturbs nobody", func(t *testing.T) {
+		before := g.sh(t, "ip -br addr | grep -v veth")
+		g.root(t, "system-docker restart network")
+		g.awaitHealthy(t, time.Minute)
+		if after := g.sh(t, "ip -br addr | grep -v veth"); after != before {
+			t.Errorf("addresses before:\n%s\nafter:\n%s", before, after)
+		}
+		if log := g.root(t, "system-docker logs --since 1m network 2>&1"); strings.Contains(log, "action=") {
+			t.Logf("log of the restart:\n%s", log)
+		}
+	})
+	t.Run("user Docker is as configured", func(t *testing.T) {
+		for _, want := range []struct{ command, text string }{
+			{"docker info", "tier=e2e"},
+			{"docker info", "Bulkhead"},
+			{"docker info", "Logging Driver: local"},
+			{"docker info", "10.0.2.2:5000"},
+			{"docker network inspect bridge", "172.30.0.1"},
+			{"sudo sh -c 'tr \\\\0 \\\\n < /proc/$(pgrep -o -f dockerd.--config-file)/environ'", "E2E=there"},
+			{"sudo system-docker logs docker 2>&1", "--nonsense: no effect here"},
+		} {
+			if got := g.sh(t, "%s", want.command); !strings.Contains(got, want.text) {
+				t.Errorf("%s:\n%s\nwant in it %q", want.command, got, want.text)
+			}
+		}
+	})
+	t.Run("a user may ping", func(t *testing.T) { g.sh(t, "ping -c 1 -W 5 127.0.0.1") })
+	t.Run("a card that is plugged in gets its configuration", func(t *testing.T) {
+		g.root(t, "ros config set rancher.network.interfaces.eth4.address 10.54.0.2/24 && system-docker restart network")
+		if err := g.Monitor.Execute(t.Context(), "netdev_add", map[string]any{"type": "hubport", "id": "hub4", "hubid": 1}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := g.Monitor.Execute(t.Context(), "device_add", map[string]any{"driver": "virtio-net-pci", "netdev": "hub4", "id": "card4", "bus": "slot4"}, nil); err != nil {
+			t.Fatal(err)
+		}
+		g.eventually(t, "its address", 30*time.Second, g.succeeds("ip -br -4 addr show eth4 | grep 10.54.0.2/24"))
+	})
+}

@@ -1,0 +1,300 @@
+package network
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	osconfig "github.com/bulkhead-os/bulkhead/os-config"
+)
+
+// A Link is a network interface as the kernel has it.
+type Link struct {
+	Name string
+	// Kind is "device" for hardware, else the kernel's name of the kind.
+	Kind string
+	// MAC is the address of the hardware, also while a bond lends it another.
+	MAC string
+	// Made is how we made it, as Target.recipe says; empty for all others.
+	Made      string
+	Master    string
+	MTU       int
+	Up        bool
+	Addresses []Address
+	// Gateways are those of default routes that we or DHCP set.
+	Gateways []netip.Addr
+}
+
+// An Address is an address of a link.
+type Address struct {
+	netip.Prefix
+	// Lasting: nobody has to renew it.
+	Lasting bool
+}
+
+// A Target is what an interface is to be.
+type Target struct {
+	Name string
+	// Kind is what to make: "bond", "bridge", "vlan"; empty for an interface
+	// that is there.
+	Kind string
+	// Parent and ID are a VLAN's.
+	Parent string
+	ID     int
+	Bond   map[string]string
+	Master string
+	MTU    int
+	// Addresses, Gateways: beside those that DHCP brings.
+	Addresses []netip.Prefix
+	Gateways  []netip.Addr
+	DHCP      bool
+	IPv4LL    bool
+	DHCPArgs  string
+	PreUp     []osconfig.Command
+	PostUp    []osconfig.Command
+}
+
+// recipe tells how an interface is made; one made in another way is made anew.
+func (t Target) recipe() string {
+	switch t.Kind {
+	case "vlan":
+		return fmt.Sprintf("vlan %d on %s", t.ID, t.Parent)
+	case "bond":
+		words := []string{"bond"}
+		for _, k := range slices.Sorted(maps.Keys(t.Bond)) {
+			words = append(words, k+"="+t.Bond[k])
+		}
+		return strings.Join(words, " ")
+	}
+	return t.Kind
+}
+
+// addressed tells whether the interface is to get an address from anywhere.
+func (t Target) addressed() bool { return t.DHCP || t.IPv4LL || len(t.Addresses) > 0 }
+
+// dynamic tells whether the DHCP client has work on the interface.
+func (t Target) dynamic() bool { return t.DHCP || t.IPv4LL }
+
+// usual is the configuration of a machine that nobody configured.
+var usual = osconfig.Interfaces{"eth*": {DHCP: true}, "en*": {DHCP: true}}
+
+// Plan says what each interface is to be, in the order in which to set them
+// up: hardware, bonds, bridges, VLANs. It also returns what in the
+// configuration has no effect; the rest counts all the same.
+//
+// Without configured interfaces, or if no configured one exists or can be
+// made, each wired link asks for an address by DHCP: a machine whose hardware
+// was replaced must still be reachable.
+func Plan(cfg osconfig.Network, links []Link) ([]Target, []string) {
+	if len(cfg.Interfaces) > 0 {
+		p := planner{links: links, cfg: cfg.Interfaces}
+		p.run()
+		if slices.ContainsFunc(p.targets, func(t Target) bool { return t.Name != "lo" }) {
+			return p.targets, p.problems
+		}
+		q := planner{links: links, cfg: usual}
+		q.run()
+		return q.targets, append(p.problems, "no configured interface exists; DHCP on every wired link")
+	}
+	p := planner{links: links, cfg: usual}
+	p.run()
+	return p.targets, nil
+}
+
+type planner struct {
+	links    []Link
+	cfg      osconfig.Interfaces
+	targets  []Target
+	problems []string
+	used     map[string]bool // keys of cfg
+}
+
+func (p *planner) problem(format string, args ...any) {
+	p.problems = append(p.problems, "rancher.network.interfaces."+fmt.Sprintf(format, args...))
+}
+
+func (p *planner) run() {
+	p.used = make(map[string]bool)
+	kinds := p.kinds()
+	byName := make(map[string]*Target)
+	var order []*Target
+	add := func(t Target) *Target {
+		if byName[t.Name] != nil {
+			p.problem("%s: there are two interfaces of this name; the second is left out", t.Name)
+			return byName[t.Name]
+		}
+		byName[t.Name] = &t
+		order = append(order, &t)
+		return &t
+	}
+	for _, l := range p.links {
+		if kinds[l.Name] != "" || l.Made != "" {
+			continue // one that we make
+		}
+		if key, ok := p.match(l); ok {
+			add(p.target(key, l.Name, ""))
+		}
+	}
+	for _, kind := range []string{"bond", "bridge"} {
+		for _, name := range slices.Sorted(maps.Keys(kinds)) {
+			if kinds[name] == kind {
+				key := p.named(name)
+				add(p.target(key, name, kind))
+			}
+		}
+	}
+	for _, parent := range slices.Clone(order) {
+		for _, v := range p.cfg[p.keyOf(parent.Name)].VLANs {
+			name := v.Name
+			if name == "" {
+				name = parent.Name + "." + strconv.Itoa(v.ID)
+			}
+			if len(name) > 15 {
+				p.problem("%s.vlans: %s is longer than 15 characters; name it: %d:NAME", parent.Name, name, v.ID)
+				continue
+			}
+			t := p.target(p.named(name), name, "vlan")
+			t.Parent, t.ID = parent.Name, v.ID
+			add(t)
+		}
+	}
+	for _, t := range order {
+		p.targets = append(p.targets, *t)
+	}
+	for _, key := range slices.Sorted(maps.Keys(p.cfg)) {
+		if !p.used[key] && len(p.cfg) > 0 && !isUsual(p.cfg) {
+			p.problem("%s: no such interface yet", key)
+		}
+	}
+}
+
+func isUsual(cfg osconfig.Interfaces) bool {
+	_, eth := cfg["eth*"]
+	_, en := cfg["en*"]
+	return eth && en && len(cfg) == len(usual)
+}
+
+// kinds returns the interfaces to make. Bonds and bridges exist because they
+// say so or because others are their members.
+func (p *planner) kinds() map[string]string {
+	kinds := make(map[string]string)
+	for _, key := range slices.Sorted(maps.Keys(p.cfg)) {
+		c := p.cfg[key]
+		name := string(wants(key, c))
+		plain := !strings.HasPrefix(name, "mac=") && !strings.ContainsAny(name, "*?[")
+		switch {
+		case c.Bridge == "true" && !plain, len(c.BondOpts) > 0 && !plain:
+			p.problem("%s: a bridge or bond needs a name, not a pattern", key)
+		case c.Bridge == "true":
+			kinds[name] = "bridge"
+		case len(c.BondOpts) > 0:
+			kinds[name] = "bond"
+		}
+		if c.Bridge != "" && c.Bridge != "true" && c.Bridge != "false" {
+			kinds[c.Bridge] = "bridge"
+		}
+		if c.Bond != "" {
+			kinds[c.Bond] = "bond"
+		}
+	}
+	return kinds
+}
+
+// wants is the name or pattern of an entry.
+func wants(key string, c osconfig.Interface) osconfig.InterfaceKey {
+	if c.Match != "" {
+		return c.Match
+	}
+	return osconfig.InterfaceKey(key)
+}
+
+// match finds the entry of a link: an address is more telling than a name, a
+// name more than a pattern, the longer pattern more than the shorter.
+func (p *planner) match(l Link) (string, bool) {
+	best, rank := "", 0
+	for _, key := range slices.Sorted(maps.Keys(p.cfg)) {
+		w := string(wants(key, p.cfg[key]))
+		r := 0
+		if mac, is := strings.CutPrefix(w, "mac="); is {
+			if ok, _ := path.Match(strings.ToLower(mac), strings.ToLower(l.MAC)); ok && l.hardware() {
+				r = 2000
+			}
+		} else if w == l.Name {
+			r = 1000
+		} else if ok, _ := path.Match(w, l.Name); ok && l.hardware() {
+			r = len(w)
+		}
+		if r > rank {
+			best, rank = key, r
+		}
+	}
+	if rank > 0 {
+		p.used[best] = true
+	}
+	return best, rank > 0
+}
+
+// hardware: patterns mean network cards, not what is made on top of them.
+func (l Link) hardware() bool { return l.Kind == "device" || l.Kind == "dummy" }
+
+// named finds the entry of an interface that we make.
+func (p *planner) named(name string) string {
+	for _, key := range slices.Sorted(maps.Keys(p.cfg)) {
+		if string(wants(key, p.cfg[key])) == name {
+			p.used[key] = true
+			return key
+		}
+	}
+	return ""
+}
+
+func (p *planner) keyOf(name string) string {
+	for _, l := range p.links {
+		if l.Name == name && l.Made == "" {
+			if key, ok := p.match(l); ok {
+				return key
+			}
+		}
+	}
+	return p.named(name)
+}
+
+func (p *planner) target(key, name, kind string) Target {
+	c := p.cfg[key]
+	t := Target{
+		Name: name, Kind: kind, MTU: int(c.MTU), DHCP: c.DHCP, DHCPArgs: c.DHCPArgs, IPv4LL: c.IPv4LL,
+		PreUp: c.PreUp, PostUp: c.PostUp,
+	}
+	if kind == "bond" {
+		t.Bond = c.BondOpts
+	}
+	for _, a := range append([]osconfig.CIDR{c.Address}, c.Addresses...) {
+		if prefix, err := netip.ParsePrefix(string(a)); err == nil && !slices.Contains(t.Addresses, prefix) {
+			t.Addresses = append(t.Addresses, prefix)
+		}
+	}
+	for _, g := range []osconfig.Address{c.Gateway, c.GatewayIPv6} {
+		if addr, err := netip.ParseAddr(string(g)); err == nil {
+			t.Gateways = append(t.Gateways, addr)
+		}
+	}
+	switch {
+	case c.Bond != "":
+		t.Master = c.Bond
+	case c.Bridge != "" && c.Bridge != "true" && c.Bridge != "false":
+		t.Master = c.Bridge
+	}
+	if t.Master == name {
+		p.problem("%s: it cannot be a member of itself", key)
+		t.Master = ""
+	}
+	if t.Master != "" && (t.addressed() || len(t.Gateways) > 0) {
+		p.problem("%s: addresses belong to %s, which it is a member of", key, t.Master)
+		t.Addresses, t.Gateways, t.DHCP, t.IPv4LL = nil, nil, false, false
+	}
+	return t
+}

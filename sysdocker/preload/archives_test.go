@@ -1,0 +1,73 @@
+package preload
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// readingStore records the archives it is given; "bad" ones are damaged.
+type readingStore struct {
+	fakeStore
+	got []string
+}
+
+func (s *readingStore) LoadImage(_ context.Context, archive io.Reader) error {
+	raw, err := io.ReadAll(archive)
+	if bytes.HasPrefix(raw, []byte("bad")) {
+		return errors.New("unexpected EOF")
+	}
+	s.got = append(s.got, string(raw))
+	return err
+}
+
+func TestArchives(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string, at time.Time) {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.WriteFile(path, []byte(text), 0o644), os.Chtimes(path, at, at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	day := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	write("a.tar", "a", day)
+	write("b.tgz", "b", day)
+	write("c.tar.zst", "bad", day)
+	write("notes.txt", "x", day)
+	for _, step := range []struct {
+		name   string
+		change func()
+		store  string
+		want   []string
+		fails  bool
+	}{
+		{"first boot", func() {}, "one", []string{"a", "b"}, true},
+		{"second boot", func() {}, "one", nil, true},
+		{"copied again", func() { write("a.tar", "a", day.Add(time.Hour)) }, "one", nil, true},
+		{"other content", func() { write("a.tar", "A", day.Add(2*time.Hour)) }, "one", []string{"A"}, true},
+		{"mended", func() { write("c.tar.zst", "c", day) }, "one", []string{"c"}, false},
+		{"all images gone", func() {}, "two", []string{"A", "b", "c"}, false},
+	} {
+		step.change()
+		s := &readingStore{}
+		n, err := Archives(t.Context(), s, step.store, dir, slog.New(slog.DiscardHandler))
+		if (err != nil) != step.fails || n != len(step.want) {
+			t.Errorf("%s: %d loaded, %v", step.name, n, err)
+		}
+		if diff := cmp.Diff(step.want, s.got); diff != "" {
+			t.Errorf("%s: %s", step.name, diff)
+		}
+	}
+	if n, err := Archives(t.Context(), &readingStore{}, "x", filepath.Join(dir, "none"), slog.New(slog.DiscardHandler)); n != 0 || err != nil {
+		t.Errorf("without a directory: %d, %v", n, err)
+	}
+}
