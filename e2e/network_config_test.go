@@ -120,4 +120,30 @@ func TestNetworkConfig(t *testing.T) {
 		}
 		g.eventually(t, "its address", 30*time.Second, g.succeeds("ip -br -4 addr show eth4 | grep 10.54.0.2/24"))
 	})
+	t.Run("services run from preloaded images", func(t *testing.T) {
+		g.importImage(t, "docker", "preloaded:e2e")
+		g.root(t, `cd /var/lib/rancher && mkdir -p preload/docker preload/system-docker &&
+			docker save preloaded:e2e | gzip > preload/docker/images.tgz && cp preload/docker/images.tgz preload/system-docker/ &&
+			echo damaged > preload/docker/damaged.tar && docker rmi preloaded:e2e`)
+		r := g.pipe(t, "sudo ros config merge", strings.NewReader(`rancher:
+  services:
+    inuser: {image: 'preloaded:e2e', command: sleep 1000, restart: always}
+    insystem: {image: 'preloaded:e2e', command: sleep 1000, restart: always, labels: {io.rancher.os.scope: system}}
+    holder: {image: 'preloaded:e2e', labels: {io.rancher.os.createonly: 'true'}}
+`))
+		if r.Exit != 0 {
+			t.Fatalf("ros config merge: %s%s", r.Stdout, r.Stderr)
+		}
+		// It does at its start what it does at a boot.
+		g.root(t, "pkill -KILL -x orchestrator")
+		for _, command := range []string{
+			"docker ps | grep inuser", "sudo system-docker ps | grep insystem", "docker ps -a | grep -i 'created.*holder'",
+			"sudo test -f /var/lib/rancher/preload/docker/images.tgz.done",
+		} {
+			g.eventually(t, command, time.Minute, g.succeeds(command))
+		}
+		if log := g.root(t, "cat /var/log/messages /var/log/system-docker.log"); !strings.Contains(log, "damaged.tar") {
+			t.Error("no log tells of the damaged archive")
+		}
+	})
 }

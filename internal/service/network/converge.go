@@ -74,7 +74,7 @@ func structure(targets []Target, links []Link) []Action {
 	there := make(map[string]bool)
 	for _, l := range links {
 		t := wanted[l.Name]
-		if l.Made != "" && l.Made != t.recipe() {
+		if l.Made != "" && l.Made != t.recipe() || l.Made == "" && t.Kind != "" && l.Kind == t.Kind {
 			actions = append(actions, Action{Op: Delete, Link: l.Name})
 			continue
 		}

@@ -167,7 +167,14 @@ func makeLink(t Target) error {
 		attrs.ParentIndex = parent.Attrs().Index
 		link = &netlink.Vlan{LinkAttrs: attrs, VlanId: t.ID, VlanProtocol: netlink.VLAN_PROTOCOL_8021Q}
 	}
-	if err := netlink.LinkAdd(link); err != nil {
+	err := netlink.LinkAdd(link)
+	if errors.Is(err, unix.EEXIST) && t.Kind == "bond" {
+		// The driver, loaded for this, makes a bond0 of its own.
+		if err = netlink.LinkDel(link); err == nil {
+			err = netlink.LinkAdd(link)
+		}
+	}
+	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}
 	return errors.Join(append(errs, netlink.LinkSetAlias(link, aliasPrefix+t.recipe()))...)

@@ -112,6 +112,7 @@ func TestStructure(t *testing.T) {
 		{"nothing is there", []Target{{Name: "eth0"}, bond, vlan}, []Link{eth0}, []string{"make bond0: bond mode=1", "make bond0.7: vlan 7 on bond0"}},
 		{"other options: what is on top goes along", []Target{bond, vlan}, []Link{{Name: "bond0", Made: "bond mode=4"}, {Name: "bond0.7", Made: "vlan 7 on bond0"}},
 			[]string{"delete bond0", "make bond0: bond mode=1", "make bond0.7: vlan 7 on bond0"}},
+		{"one of the driver's own", []Target{bond}, []Link{{Name: "bond0", Kind: "bond"}}, []string{"delete bond0", "make bond0: bond mode=1"}},
 		{"ours go, others stay", nil, []Link{{Name: "br0", Made: "bridge"}, {Name: "docker0", Kind: "bridge"}}, []string{"delete br0"}},
 	} {
 		if diff := cmp.Diff(tt.want, texts(structure(tt.targets, tt.links))); diff != "" {
