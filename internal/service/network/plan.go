@@ -166,16 +166,10 @@ func (p *planner) run() {
 		p.targets = append(p.targets, *t)
 	}
 	for _, key := range slices.Sorted(maps.Keys(p.cfg)) {
-		if !p.used[key] && len(p.cfg) > 0 && !isUsual(p.cfg) {
+		if !p.used[key] {
 			p.problem("%s: no such interface yet", key)
 		}
 	}
-}
-
-func isUsual(cfg osconfig.Interfaces) bool {
-	_, eth := cfg["eth*"]
-	_, en := cfg["en*"]
-	return eth && en && len(cfg) == len(usual)
 }
 
 // kinds returns the interfaces to make. Bonds and bridges exist because they
