@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"math"
 	"path"
+	"strconv"
 	"strings"
 
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
@@ -106,12 +108,39 @@ func mountKernel(_ context.Context, b *boot) error {
 			b.sys.Log(kmsg.Notice, "init: "+err.Error())
 		}
 	}
-	// Huge pages for all would cost the Go programs of both tiers half again
-	// their memory, 60 MB. Those who want them ask for them (madvise).
-	if err := b.sys.WriteFile("/sys/kernel/mm/transparent_hugepage/enabled", "madvise"); err != nil {
+	if err := tuneMemory(b.sys); err != nil {
 		b.sys.Log(kmsg.Notice, "init: "+err.Error())
 	}
 	return b.sys.MakeDir(layout.RunDir, 0o755)
+}
+
+// smallMemory is the size of a machine, in kB, below which memory is worth more
+// than the huge pages that could be made of it.
+const smallMemory = 4 << 20
+
+// tuneMemory keeps huge pages to those who ask for them (madvise): for all they
+// would cost the Go programs of both tiers half again their memory, 60 MB.
+//
+// For the sake of huge pages the kernel also holds back 45 MB, and with its
+// watermarks more than twice that, on any machine (set_recommended_min_free_kbytes
+// in mm/khugepaged.c). A small one gets what it would have without them, by the
+// formula of calculate_min_free_kbytes in mm/page_alloc.c.
+func tuneMemory(sys system) error {
+	if err := sys.WriteFile("/sys/kernel/mm/transparent_hugepage/enabled", "madvise"); err != nil {
+		return err
+	}
+	info, err := sys.ReadFile("/proc/meminfo")
+	if err != nil {
+		return err
+	}
+	var total int // kB
+	if _, err := fmt.Sscanf(info, "MemTotal: %d kB", &total); err != nil {
+		return fmt.Errorf("/proc/meminfo: %w", err)
+	}
+	if total >= smallMemory {
+		return nil
+	}
+	return sys.WriteFile("/proc/sys/vm/min_free_kbytes", strconv.Itoa(int(math.Sqrt(float64(total)*16))))
 }
 
 func readParameters(_ context.Context, b *boot) error {
