@@ -81,7 +81,8 @@ func (s *service) run(ctx context.Context) error {
 		s.later, s.includes = nil, false
 	}
 	if len(s.later) > 0 || s.includes {
-		_ = s.steps.Run("network", func() error { return s.readRemote(ctx) })
+		err := s.steps.Run("await-network", func() error { return awaitNetwork(ctx, s.log) })
+		_ = s.steps.Run("network", func() error { return s.readRemote(ctx, err) })
 		found = s.apply()
 	}
 	s.problems = append(s.problems, found...)
@@ -151,14 +152,14 @@ func (s *service) readLocal(ctx context.Context) error {
 }
 
 // readRemote stores what the sources on the network hold, and what user data
-// includes. It is bounded by the two limits, whatever a server does.
-func (s *service) readRemote(ctx context.Context) error {
-	if err := awaitNetwork(ctx, s.log); err != nil {
+// includes, unless there is no network. Its limit holds whatever a server does.
+func (s *service) readRemote(ctx context.Context, noNetwork error) error {
+	if noNetwork != nil {
 		missed := s.later
 		if s.includes {
 			missed = append(missed, s.local.Source)
 		}
-		s.complain(names(missed), fmt.Errorf("no user data from there: %w", err))
+		s.complain(names(missed), fmt.Errorf("no user data from there: %w", noNetwork))
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)

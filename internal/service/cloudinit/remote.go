@@ -21,9 +21,10 @@ import (
 )
 
 const (
-	// networkLimit is how long to wait for the network; the boot waits for it
-	// as long in any case (x-ready of the network service).
-	networkLimit = 20 * time.Second
+	// networkLimit is how long to wait for the network service to say whether
+	// there is a network. It does within rancher.network.dhcp_timeout of its
+	// start, but a slow machine takes its time to start it.
+	networkLimit = 2 * time.Minute
 	// quiet is how long a wait may last before the consoles name it.
 	quiet = 2 * time.Second
 )

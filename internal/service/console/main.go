@@ -118,9 +118,9 @@ func run(ctx context.Context, log *slog.Logger) error {
 }
 
 // remoteMargin is how long to wait for the configuration beyond
-// rancher.cloud_init.timeout. Without that, cloud-init waits up to 20 s for the
-// network and 8 s for sources on it.
-const remoteMargin = 35 * time.Second
+// rancher.cloud_init.timeout. Without that, cloud-init waits up to two minutes
+// for the network and 8 s for sources on it.
+const remoteMargin = 135 * time.Second
 
 // configuration loads the configuration as soon as cloud-init has read all of
 // it. What needs no network has been read before this service starts.
