@@ -224,7 +224,7 @@ func (s *service) apply() []osconfig.Problem {
 		s.steps.Run("system", func() error { return writeSystem(cfg) }),
 	} {
 		if err != nil {
-			problems = append(problems, osconfig.Problem{Source: "cloud-init", Text: strings.ReplaceAll(err.Error(), "\n", "; ")})
+			problems = append(problems, problem("cloud-init", err))
 		}
 	}
 	return problems
@@ -232,7 +232,12 @@ func (s *service) apply() []osconfig.Problem {
 
 // complain notes what is wrong with a source.
 func (s *service) complain(source string, err error) {
-	s.problems = append(s.problems, osconfig.Problem{Source: source, Text: strings.ReplaceAll(err.Error(), "\n", "; ")})
+	s.problems = append(s.problems, problem(source, err))
+}
+
+// problem puts an error on one line.
+func problem(source string, err error) osconfig.Problem {
+	return osconfig.Problem{Source: source, Text: strings.ReplaceAll(err.Error(), "\n", "; ")}
 }
 
 // shownProblems is how many problems the consoles show.

@@ -65,11 +65,9 @@ func (s *service) serve(ctx context.Context) error {
 	}
 	go func() { watched <- follow() }()
 	defer s.dhcpcd.stop()
-	s.commands(ctx, "pre_cmds", s.cfg.PreCmds, "")
-	if err := s.apply(ctx); err != nil {
+	if err := s.bringUp(ctx); err != nil {
 		return err
 	}
-	s.commands(ctx, "post_cmds", s.cfg.PostCmds, "")
 
 	late := time.AfterFunc(time.Duration(s.cfg.DHCPTimeout)*time.Second, func() {
 		if err := s.files.markReady("no answer to DHCP within rancher.network.dhcp_timeout"); err != nil {
@@ -123,6 +121,11 @@ func (s *service) reload(ctx context.Context) error {
 	s.log.Info("user data changed the network's configuration")
 	s.cfg = cfg.Rancher.Network
 	clear(s.hooked)
+	return s.bringUp(ctx)
+}
+
+// bringUp applies the configuration between its first and its last commands.
+func (s *service) bringUp(ctx context.Context) error {
 	s.commands(ctx, "pre_cmds", s.cfg.PreCmds, "")
 	if err := s.apply(ctx); err != nil {
 		return err
