@@ -40,6 +40,14 @@ func Load(root, kernelCommandLine string) (Config, []Problem, error) {
 	return cfg, d.problems, err
 }
 
+// LoadRunning is Load for the running system. Without its kernel command line,
+// the configuration of the files is returned with the error.
+func LoadRunning() (Config, []Problem, error) {
+	line, lineErr := os.ReadFile("/proc/cmdline")
+	cfg, problems, err := Load("", string(line))
+	return cfg, problems, errors.Join(lineErr, err)
+}
+
 // LoadWithOrigins is Load that also tells where each value was set.
 func LoadWithOrigins(root, kernelCommandLine string) (Config, Origins, []Problem, error) {
 	d := decoder{origins: make(Origins)}

@@ -81,9 +81,7 @@ func (e *engine) run(ctx context.Context, reload <-chan os.Signal) error {
 	if err := prepare(); err != nil {
 		return err
 	}
-	awaitDisks(ctx, e.log)
-	_, noDisks := os.Stat(layout.StorageDone)
-	e.disks = noDisks == nil
+	e.disks = awaitDisks(ctx, e.log)
 	if err := e.awaitSettings(ctx); err != nil {
 		return nil // told to stop before there was anything to stop
 	}
@@ -297,7 +295,7 @@ func (e *engine) prepareStop(ctx context.Context) {
 // or comes within limit.
 func goingDown(file string, limit time.Duration) bool {
 	for end := time.Now().Add(limit); ; time.Sleep(20 * time.Millisecond) {
-		if _, err := os.Stat(file); err == nil {
+		if exists(file) {
 			return true
 		}
 		if time.Now().After(end) {

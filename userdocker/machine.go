@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -29,44 +28,38 @@ const (
 )
 
 // awaitDisks waits until the machine's disks are there, if the configuration
-// as earlier boots have stored it has any. It goes on without them in the end.
+// as earlier boots have stored it has any, and reports whether they are. It goes
+// on without them in the end.
 //
 // A machine without disks waits for nothing: what its first boot brings of
 // configuration is taken over by a new start of the daemon (renew), or of the
 // engine (check).
-func awaitDisks(ctx context.Context, log *slog.Logger) {
-	cfg, err := loadConfiguration()
+func awaitDisks(ctx context.Context, log *slog.Logger) bool {
+	cfg, _, err := osconfig.LoadRunning()
 	if err != nil {
 		log.Warn("configuration is read in part", "err", err)
 	}
-	if !cfg.HasDisks() {
-		return
+	if cfg.HasDisks() {
+		if err := wait.For(ctx, configurationLimit, wait.File(layout.CloudInitLocal), nil); err != nil {
+			log.Warn("start without this boot's configuration", "err", err)
+		}
+		if err := wait.For(ctx, storageLimit, wait.File(layout.StorageDone), nil); err != nil {
+			log.Warn("start without the machine's disks", "err", err)
+		}
 	}
-	if err := wait.For(ctx, configurationLimit, wait.File(layout.CloudInitLocal), nil); err != nil {
-		log.Warn("start without this boot's configuration", "err", err)
-	}
-	if err := wait.For(ctx, storageLimit, wait.File(layout.StorageDone), nil); err != nil {
-		log.Warn("start without the machine's disks", "err", err)
-	}
+	return exists(layout.StorageDone)
 }
 
-func loadConfiguration() (osconfig.Config, error) {
-	line, err := os.ReadFile("/proc/cmdline")
-	if err != nil {
-		return osconfig.Config{}, err
-	}
-	cfg, _, err := osconfig.Load("", string(line))
-	return cfg, err
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // readWish reads the machine's configuration and puts the files for TLS where
 // the daemon finds them. With an error the wish is what could be read.
 func readWish() (Wish, error) {
-	cfg, err := loadConfiguration()
-	w := wishOf(cfg, func(name string) bool {
-		_, err := os.Stat(filepath.Join(tlsDir, name))
-		return err == nil
-	})
+	cfg, _, err := osconfig.LoadRunning()
+	w := wishOf(cfg, func(name string) bool { return exists(filepath.Join(tlsDir, name)) })
 	w.Env = append(w.Env, trust("/")...)
 	errs := []error{err}
 	for name, text := range w.Files {
@@ -82,7 +75,7 @@ func readWish() (Wish, error) {
 func trust(root string) []string {
 	// All files of the directory count in addition.
 	env := []string{"SSL_CERT_DIR=" + layout.CertDir}
-	if _, err := os.Stat(filepath.Join(root, layout.OnlyTrusted)); err == nil {
+	if exists(filepath.Join(root, layout.OnlyTrusted)) {
 		env = append(env, "SSL_CERT_FILE="+layout.TrustedCerts)
 	}
 	return env
@@ -92,7 +85,7 @@ func trust(root string) []string {
 // since the last call, or somebody wrote the daemon's file for it.
 func (e *engine) askedToRenew() bool {
 	asked := os.Remove(layout.UserReload) == nil
-	if _, err := os.Stat(layout.CloudInitDone); err == nil && !e.complete {
+	if !e.complete && exists(layout.CloudInitDone) {
 		e.complete = true
 		asked = true
 	}
@@ -121,12 +114,5 @@ func (e *engine) renew() error {
 // disksCame reports whether the machine's disks came when the engine ran
 // already: on the first boot with them.
 func (e *engine) disksCame() bool {
-	if e.disks {
-		return false
-	}
-	if _, err := os.Stat(layout.StorageWanted); errors.Is(err, fs.ErrNotExist) {
-		return false
-	}
-	_, err := os.Stat(layout.StorageDone)
-	return err == nil
+	return !e.disks && exists(layout.StorageWanted) && exists(layout.StorageDone)
 }

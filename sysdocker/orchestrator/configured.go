@@ -36,11 +36,7 @@ type configuredEngine interface {
 // its restart policy and its daemon look after it. What is wrong with the
 // configuration itself has been told by the cloud-init service.
 func runConfigured(ctx context.Context, system *dockerapi.Client, log *slog.Logger) {
-	cmdline, err := os.ReadFile("/proc/cmdline")
-	if err != nil {
-		log.Warn("kernel command line is not heeded", "error", err)
-	}
-	cfg, _, err := osconfig.Load("", string(cmdline))
+	cfg, _, err := osconfig.LoadRunning()
 	if err != nil {
 		log.Warn("configuration is read in part", "error", err)
 	}

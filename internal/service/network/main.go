@@ -36,22 +36,14 @@ func Main([]string) int {
 	s := &service{
 		log: log, kernel: kernel{}, dhcpcd: &client{log: log}, shipped: shippedConfig,
 		files: newPublisher(log), run: runCommand,
-		load: func() (osconfig.Config, error) { return loadConfig("/proc/cmdline") },
+		load: func() (osconfig.Config, error) {
+			cfg, _, err := osconfig.LoadRunning() // cloud-init tells the problems
+			return cfg, err
+		},
 	}
 	if err := s.serve(ctx); err != nil {
 		log.Error("network service ends", "err", err)
 		return 1
 	}
 	return 0
-}
-
-// loadConfig reads the machine's configuration. Its mistakes are told by the
-// cloud-init service.
-func loadConfig(kernelLineFile string) (osconfig.Config, error) {
-	line, err := os.ReadFile(kernelLineFile)
-	if err != nil {
-		return osconfig.Config{}, err
-	}
-	cfg, _, err := osconfig.Load("", string(line))
-	return cfg, err
 }
