@@ -4,31 +4,7 @@ package osconfig
 // version. Whoever gives a key its effect removes it here.
 func notYet(typeAndKey string) bool {
 	switch typeAndKey {
-	case "Config.ssh_deletekeys", "Config.ssh_genkeytypes":
-		return true
-	case "Rancher.console", "Rancher.services_include", "Rancher.restart_services", "Rancher.repositories",
-		"Rancher.upgrade", "Rancher.log", "Rancher.hypervisor_service", "Rancher.shutdown_timeout",
-		"Rancher.http_load_retries":
-		return true
-	case "SystemEngine.debug":
-		return true
-	case "State.mdadm_scan", "State.lvm_scan", "State.cryptsetup", "State.oem_dev", "State.oem_fstype",
-		"State.boot_dev", "State.boot_fstype":
-		return true
-	case "Service.entrypoint", "Service.env_file", "Service.volumes_from", "Service.volume_driver",
-		"Service.expose", "Service.networks", "Service.depends_on", "Service.links", "Service.external_links",
-		"Service.cap_add", "Service.cap_drop", "Service.security_opt", "Service.devices",
-		"Service.device_cgroup_rules", "Service.dns", "Service.dns_opt", "Service.dns_search", "Service.extra_hosts",
-		"Service.hostname", "Service.domainname", "Service.mac_address", "Service.container_name", "Service.user",
-		"Service.group_add", "Service.userns_mode", "Service.working_dir", "Service.pid", "Service.ipc",
-		"Service.uts", "Service.cgroup", "Service.cgroup_parent", "Service.init", "Service.read_only",
-		"Service.tmpfs", "Service.shm_size", "Service.mem_limit", "Service.mem_reservation", "Service.memswap_limit",
-		"Service.mem_swappiness", "Service.oom_kill_disable", "Service.oom_score_adj", "Service.cpu_shares",
-		"Service.cpu_quota", "Service.cpu_period", "Service.cpu_rt_period", "Service.cpu_rt_runtime", "Service.cpus",
-		"Service.cpuset", "Service.pids_limit", "Service.ulimits", "Service.sysctls", "Service.blkio_config",
-		"Service.healthcheck", "Service.logging", "Service.log_driver", "Service.log_opt", "Service.stop_signal",
-		"Service.stop_grace_period", "Service.stdin_open", "Service.tty", "Service.runtime", "Service.platform",
-		"Service.pull_policy", "Service.storage_opt":
+	case "Rancher.repositories", "Rancher.upgrade":
 		return true
 	}
 	return false

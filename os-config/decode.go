@@ -332,9 +332,9 @@ func (d *decoder) elsewhere(path string) string {
 }
 
 // An entry that is usablePartly is not left out for a mistake in one of its
-// keys.
+// keys. It then makes the best of the others.
 type usablePartly interface {
-	usablePartly()
+	makeDo()
 }
 
 // A keyed map checks its keys.
@@ -359,9 +359,14 @@ func (d *decoder) decodeMap(n *yaml.Node, v reflect.Value, key string) bool {
 		}
 		// An entry with a mistake is left out; the map itself is good.
 		d.decodeEntry(v, p.name, func(elem reflect.Value) bool {
+			mistakes := d.told[Error]
 			ok := d.decode(p.value, elem, join(key, p.name))
-			_, partly := elem.Addr().Interface().(usablePartly)
-			return ok || partly && resolve(p.value).Kind == yaml.MappingNode
+			entry, partly := elem.Addr().Interface().(usablePartly)
+			if !partly || d.told[Error] == mistakes || resolve(p.value).Kind != yaml.MappingNode {
+				return ok
+			}
+			entry.makeDo()
+			return true
 		})
 	}
 	return true

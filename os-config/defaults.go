@@ -6,12 +6,10 @@ func Defaults() Config {
 		Chpasswd: Chpasswd{Expire: true},
 		NTP:      NTP{Enabled: true},
 		Rancher: Rancher{
-			SSH:               SSH{Daemon: true, Port: 22},
-			Network:           Network{DHCPTimeout: 10},
-			HypervisorService: true,
-			ShutdownTimeout:   60,
-			HTTPLoadRetries:   6,
-			Upgrade:           Upgrade{Policy: "none"},
+			Console: "default",
+			SSH:     SSH{Daemon: true, Port: 22},
+			Network: Network{DHCPTimeout: 10},
+			Upgrade: Upgrade{Policy: "none"},
 		},
 	}
 }

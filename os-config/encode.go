@@ -128,8 +128,7 @@ func (w View) encode(v reflect.Value, key string, unset reflect.Value) *yaml.Nod
 
 // encodeParts encodes structs and maps, whose parts have origins of their own.
 func (w View) encodeParts(v reflect.Value, key string) (n *yaml.Node, composite bool) {
-	switch v.Interface().(type) {
-	case redacted, noder, fmt.Stringer, Anything:
+	if isWhole(v) {
 		return nil, false
 	}
 	n = &yaml.Node{Kind: yaml.MappingNode}

@@ -64,7 +64,7 @@ rancher:
       eth0.100:
         vlans: 100,200:guests
     http_proxy: http://u:p@proxy:3128
-  hypervisor_service: false
+  preload_wait: false
 `
 	d := decoder{origins: make(Origins)}
 	cfg := Defaults()

@@ -71,7 +71,7 @@ type Engine struct {
 // it would take the machine down.
 type SystemEngine struct {
 	// Log more.
-	Debug bool `yaml:"debug" eg:"true"`
+	Debug bool `yaml:"debug" instead:"set debug in /etc/docker/system-docker.json"`
 	// Where logs of OS services go.
 	LogDriver string `yaml:"log_driver" instead:"set log-driver in /etc/docker/system-docker.json"`
 	// Options of the log driver.

@@ -155,7 +155,7 @@ func kinds() map[reflect.Type]kindOf {
 		reflect.TypeFor[ResizeRootFS]():    {"true, false or `noblock`", object{"enum": []any{true, false, "noblock"}}},
 		reflect.TypeFor[GrowMode]():        {"`auto`, `growpart` or `off`", object{"enum": []any{"auto", "growpart", "gpart", "off", false}}},
 		reflect.TypeFor[Port]():            {"port", object{"type": []string{"integer", "string"}, "minimum": 1, "maximum": 65535}},
-		reflect.TypeFor[ShutdownTimeout](): {"number", object{"type": "integer", "minimum": 5}},
+		reflect.TypeFor[ShutdownTimeout](): {"number", object{"type": "integer", "minimum": 0}},
 		reflect.TypeFor[Signed]():          {"number", whole},
 		reflect.TypeFor[Decimal]():         {"number with decimals", object{"type": []string{"number", "string"}}},
 		reflect.TypeFor[Duration]():        {"time span", object{"type": []string{"string", "integer"}}},

@@ -69,7 +69,7 @@ func (d *decoder) load(root, kernelCommandLine string) (Config, error) {
 		d.mergeParameters(&cfg, extra)
 	}
 	if cfg.Rancher.Debug {
-		cfg.Rancher.Log, cfg.Rancher.Docker.Debug, cfg.Rancher.SystemDocker.Debug = true, true, true
+		cfg.Rancher.Docker.Debug = true
 	}
 	d.from("configuration")
 	for _, name := range slices.Sorted(maps.Keys(cfg.Rancher.Services)) {
@@ -102,7 +102,7 @@ func Files(root string) ([]string, error) {
 
 // mergeFile adds a file, or its last good copy.
 func (d *decoder) mergeFile(cfg *Config, root, file string) error {
-	text, err := readFile(filepath.Join(root, file))
+	text, err := ReadFile(filepath.Join(root, file))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
@@ -112,7 +112,7 @@ func (d *decoder) mergeFile(cfg *Config, root, file string) error {
 			return nil
 		}
 	}
-	good, goodErr := readFile(filepath.Join(root, GoodCopy(file)))
+	good, goodErr := ReadFile(filepath.Join(root, GoodCopy(file)))
 	if goodErr != nil {
 		return err // there is no copy; a syntax error has been told
 	}
@@ -136,8 +136,8 @@ func Usable(text []byte) bool {
 	return ok
 }
 
-// readFile reads a file that is not absurdly large.
-func readFile(path string) ([]byte, error) {
+// ReadFile reads a file of the configuration, which is not absurdly large.
+func ReadFile(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err

@@ -33,7 +33,7 @@ func (m Metadata) Marshal() ([]byte, error) {
 // ReadMetadata reads stored metadata. A missing file is empty metadata.
 func ReadMetadata(path string) (Metadata, []Problem, error) {
 	var m Metadata
-	text, err := readFile(path)
+	text, err := ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return m, nil, nil
 	}

@@ -74,8 +74,13 @@ type Interface struct {
 	WifiNetwork string `yaml:"wifi_network" instead:"there is no firmware for wireless devices; use a cable"`
 }
 
-// usablePartly: a machine with a mistyped mtu should still have its address.
-func (*Interface) usablePartly() {}
+// makeDo: a machine with a mistyped mtu should still have its address, and one
+// whose address is mistyped should still be reachable.
+func (i *Interface) makeDo() {
+	if i.Address == "" && len(i.Addresses) == 0 && !i.IPv4LL && i.Bridge == "" && i.Bond == "" {
+		i.DHCP = true
+	}
+}
 
 // A WifiNetwork is a wireless network, as wpa_supplicant.conf(5) has it.
 type WifiNetwork struct {

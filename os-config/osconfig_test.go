@@ -124,8 +124,7 @@ func TestProblems(t *testing.T) {
 		{"mistyped key", "hostnam: a\n", []string{"f:1:1: hostnam: unknown key; did you mean hostname?"}},
 		{"mistyped key below", "rancher:\n  sshh:\n    port: 22\n", []string{"f:2:3: rancher.sshh: unknown key; did you mean ssh?"}},
 		{"nothing near", "zzzzzz: 1", []string{"f:1:1: zzzzzz: unknown key"}},
-		{"not yet", "rancher: {log: yes, repositories: {}}", []string{
-			"f:1:11: warning: rancher.log: has no effect in this version", "f:1:21: warning: rancher.repositories: has no effect in this version"}},
+		{"not yet", "rancher: {repositories: {}}", []string{"f:1:11: warning: rancher.repositories: has no effect in this version"}},
 		{"syntax", "a: b\n  c: [\n", []string{"f:2:4: nothing of it applies, it is not valid YAML: mapping values are not allowed in this context"}},
 		{"list at the top", "- a\n", []string{"f:1:1: want keys with values at the top, have a list"}},
 		{"text at the top", "hello", []string{"f:1:1: want keys with values at the top, have a single value"}},
@@ -180,19 +179,20 @@ rancher:
     interfaces:
       eth0: {mtu: x, address: 10.0.0.2/24}
       eth1: dhcp
+      eth2: {adress: 10.0.0.2/24}
 `
 	cfg := Defaults()
 	d := decoder{source: "f"}
 	d.mergeText(&cfg, []byte(text))
-	if d.told[Error] != 6 {
-		t.Errorf("problems = %v; want 6 mistakes", d.problems)
+	if d.told[Error] != 7 {
+		t.Errorf("problems = %v; want 7 mistakes", d.problems)
 	}
 	want := Defaults()
 	want.Hostname = "good"
 	want.WriteFiles = []File{{Path: "/good", Owner: "root", Permissions: 0o644, Container: "console"}}
 	want.Rancher.SSH.ListenAddress = "10.0.0.1"
 	want.Rancher.Services = map[string]Service{"good": {Image: "a"}}
-	want.Rancher.Network.Interfaces = Interfaces{"eth0": {Address: "10.0.0.2/24"}}
+	want.Rancher.Network.Interfaces = Interfaces{"eth0": {Address: "10.0.0.2/24"}, "eth2": {DHCP: true}}
 	if diff := cmp.Diff(want, cfg, cmp.AllowUnexported(Encoding{})); diff != "" {
 		t.Errorf("configuration (-want +got):\n%s", diff)
 	}
@@ -254,10 +254,8 @@ func TestLoadOrder(t *testing.T) {
 			Modules:     []Module{"a", "b"},
 			Services: map[string]Service{"s": {Image: "a", Volumes: []string{"b"},
 				Environment: Environment{"A": ptr("a"), "B": ptr("b")}}},
-			Debug:        true,
-			Log:          true,
-			Docker:       Engine{Debug: true},
-			SystemDocker: SystemEngine{Debug: true},
+			Debug:  true,
+			Docker: Engine{Debug: true},
 		},
 	}))
 	want.Rancher.SSH.Daemon = false

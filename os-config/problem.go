@@ -2,6 +2,7 @@ package osconfig
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -109,4 +110,9 @@ func distance(a, b string) int {
 		before, last = last, row
 	}
 	return last[len(b)]
+}
+
+// AnyError reports whether one of the problems is more than a warning.
+func AnyError(problems []Problem) bool {
+	return slices.ContainsFunc(problems, func(p Problem) bool { return p.Severity == Error })
 }

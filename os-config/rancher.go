@@ -12,15 +12,17 @@ type Rancher struct {
 	Disable []LoginWay `yaml:"disable" eg:"[password, autologin]"`
 	// The console's SSH server.
 	SSH SSH `yaml:"ssh"`
-	// The console to log in to.
-	Console string `yaml:"console" def:"default" eg:"default"`
+	// The console to log in to, by name or image: see `ros console list`.
+	// `default` is the shipped one; with `none` there is none.
+	Console string `yaml:"console" eg:"debian"`
 	// Values that services may ask for by name; a service's `B*` takes all
 	// that begin with B.
 	Environment map[string]string `yaml:"environment" eg:"{SITE: berlin}"`
 	// Containers in the notation of Compose; with label
 	// `io.rancher.os.scope: system` in the system tier, else in user Docker.
 	Services map[string]Service `yaml:"services" eg:"{web: {image: nginx, restart: always}}"`
-	// Services of a catalogue to switch on or off: by name, file or URL.
+	// Files of services to switch on or off, by name, path or address; see
+	// `ros service enable`.
 	ServicesInclude map[string]bool `yaml:"services_include" eg:"{kernel-headers: true}"`
 	// OS services to restart once the configuration is in force.
 	RestartServices []string `yaml:"restart_services" eg:"[ntp]"`
@@ -61,16 +63,17 @@ type Rancher struct {
 	// command line only.
 	Debug bool `yaml:"debug" eg:"true"`
 	// Log more while booting.
-	Log bool `yaml:"log" eg:"true"`
+	Log bool `yaml:"log" instead:"use rancher.debug; logs are in /var/log and system-docker logs"`
 	// Rescue shell instead of the boot; kernel command line only.
 	Recovery bool `yaml:"recovery" eg:"true"`
 	// Start the guest tools that the hypervisor at hand wants.
-	HypervisorService bool `yaml:"hypervisor_service" eg:"false"`
-	// Seconds a shutdown may take before the machine is switched off hard;
-	// at least 5.
+	HypervisorService bool `yaml:"hypervisor_service" instead:"there are no guest tools in the system; run them as a container under rancher.services"`
+	// Seconds that services and containers may take to stop when the machine
+	// goes down, from 5; then what still runs is killed. 0: each has its own
+	// time only, user containers two minutes.
 	ShutdownTimeout ShutdownTimeout `yaml:"shutdown_timeout" eg:"120"`
 	// How often to try to load something by HTTP.
-	HTTPLoadRetries int `yaml:"http_load_retries" eg:"3"`
+	HTTPLoadRetries int `yaml:"http_load_retries" instead:"sources are asked until rancher.cloud_init.timeout is over"`
 	// Wait for preloaded images before services start.
 	PreloadWait bool `yaml:"preload_wait" eg:"true"`
 	// Copy /usr anew.
@@ -78,7 +81,7 @@ type Rancher struct {
 	// Keep mounts in containers from the host.
 	NoSharedRoot bool `yaml:"no_sharedroot" instead:"the root file system is always shared; use private volumes (:private) in the service"`
 	// Build the console anew.
-	ForceConsoleRebuild bool `yaml:"force_console_rebuild" instead:"the console is made anew at each boot"`
+	ForceConsoleRebuild bool `yaml:"force_console_rebuild" instead:"the default console is made anew at each boot, one that keeps its files after: system-docker rm -f console"`
 	// cgroup version 1.
 	Cgroups struct {
 		// Use version 1 only.
@@ -151,11 +154,11 @@ type State struct {
 	// Stop instead of running in RAM without it.
 	Required bool `yaml:"required" eg:"true"`
 	// Assemble software RAID first.
-	MdadmScan bool `yaml:"mdadm_scan" eg:"true"`
+	MdadmScan bool `yaml:"mdadm_scan" instead:"software RAID cannot hold the state; use a RAID controller's volume"`
 	// Activate LVM volumes first.
-	LVMScan bool `yaml:"lvm_scan" eg:"true"`
+	LVMScan bool `yaml:"lvm_scan" instead:"LVM cannot hold the state; use a partition"`
 	// Unlock LUKS volumes first.
-	Cryptsetup bool `yaml:"cryptsetup" eg:"true"`
+	Cryptsetup bool `yaml:"cryptsetup" instead:"LUKS cannot hold the state; use a disk or a hypervisor that encrypts"`
 	// Feed the kernel's random numbers from hardware.
 	Rngd bool `yaml:"rngd" instead:"the kernel seeds itself from hardware"`
 	// Overwrite disks with zeros before formatting.
@@ -167,9 +170,9 @@ type State struct {
 	// Its file system.
 	OEMFSType string `yaml:"oem_fstype" def:"auto" eg:"ext4"`
 	// Partition with the boot loader.
-	BootDev Device `yaml:"boot_dev" def:"LABEL=RANCHER_BOOT" eg:"LABEL=RANCHER_BOOT"`
+	BootDev Device `yaml:"boot_dev" instead:"the boot loader's partition is found by itself"`
 	// Its file system.
-	BootFSType string `yaml:"boot_fstype" def:"auto" eg:"ext4"`
+	BootFSType string `yaml:"boot_fstype" instead:"the boot loader's partition is found by itself"`
 }
 
 // Upgrade says how to find and apply new versions.

@@ -127,7 +127,7 @@ type Service struct {
 	// Kernel settings of its own.
 	Sysctls Labels `yaml:"sysctls" origin:"Compose" eg:"{net.core.somaxconn: 1024}"`
 	// How disks are shared.
-	BlkioConfig Anything `yaml:"blkio_config" origin:"Compose" eg:"{weight: 300}"`
+	BlkioConfig BlockIO `yaml:"blkio_config" origin:"Compose" eg:"{weight: 300}"`
 	// How to tell that it is well.
 	Healthcheck Healthcheck `yaml:"healthcheck" origin:"Compose" eg:"{test: curl -f http://localhost, interval: 30s}"`
 	// Where its log goes.
@@ -147,7 +147,7 @@ type Service struct {
 	// Runtime other than runc.
 	Runtime string `yaml:"runtime" origin:"Compose" eg:"runc"`
 	// Processor and system to run the image of.
-	Platform string `yaml:"platform" origin:"Compose" eg:"linux/amd64"`
+	Platform string `yaml:"platform" instead:"images are taken for the machine's own processor"`
 	// When to pull the image.
 	PullPolicy string `yaml:"pull_policy" origin:"Compose" eg:"missing"`
 	// Options of the storage driver.
@@ -187,7 +187,7 @@ type Service struct {
 	// Secret files of the project.
 	Secrets Anything `yaml:"secrets" instead:"use write_files with permissions 0600, and volumes"`
 	// Groups of services to start.
-	Profiles Anything `yaml:"profiles" instead:"leave out the service, or use rancher.services_include"`
+	Profiles Anything `yaml:"profiles" instead:"leave out the service"`
 	// How many of it.
 	Scale Anything `yaml:"scale" instead:"give each a name of its own"`
 	// Commands after its start.
@@ -223,6 +223,46 @@ type Healthcheck struct {
 	StartInterval Duration `yaml:"start_interval" eg:"5s"`
 	// Do without the test of the image.
 	Disable bool `yaml:"disable" eg:"true"`
+}
+
+// BlockIO says how disks are shared among containers.
+type BlockIO struct {
+	// Share of the disks' time among containers, 10 to 1000.
+	Weight int `yaml:"weight" eg:"300"`
+	// Share of one disk.
+	WeightDevice []DeviceWeight `yaml:"weight_device" eg:"[{path: /dev/vda, weight: 400}]"`
+	// Bytes per second to read at most.
+	DeviceReadBPS []DeviceBytes `yaml:"device_read_bps" eg:"[{path: /dev/vda, rate: 10M}]"`
+	// Reads per second at most.
+	DeviceReadIOPS []DeviceOperations `yaml:"device_read_iops" eg:"[{path: /dev/vda, rate: 120}]"`
+	// Bytes per second to write at most.
+	DeviceWriteBPS []DeviceBytes `yaml:"device_write_bps" eg:"[{path: /dev/vda, rate: 10M}]"`
+	// Writes per second at most.
+	DeviceWriteIOPS []DeviceOperations `yaml:"device_write_iops" eg:"[{path: /dev/vda, rate: 30}]"`
+}
+
+// A DeviceWeight is a share of a disk.
+type DeviceWeight struct {
+	// The disk.
+	Path AbsPath `yaml:"path" required:"true" eg:"/dev/vda"`
+	// Its weight.
+	Weight int `yaml:"weight" eg:"400"`
+}
+
+// DeviceBytes is a limit in bytes per second.
+type DeviceBytes struct {
+	// The disk.
+	Path AbsPath `yaml:"path" required:"true" eg:"/dev/vda"`
+	// Bytes per second.
+	Rate Size `yaml:"rate" eg:"10M"`
+}
+
+// DeviceOperations is a limit in operations per second.
+type DeviceOperations struct {
+	// The disk.
+	Path AbsPath `yaml:"path" required:"true" eg:"/dev/vda"`
+	// Operations per second.
+	Rate int `yaml:"rate" eg:"120"`
 }
 
 // Logging says where the log of a container goes.

@@ -38,8 +38,8 @@ type Config struct {
 	// Files to write before anyone can log in.
 	WriteFiles []File `yaml:"write_files" eg:"[{path: /etc/motd, content: hello}]"`
 	// Commands to run as root once per boot, in order, when user Docker
-	// answers. A text goes to the shell, a list is run as it is. Output in
-	// /var/log/runcmd.log.
+	// answers with all of the configuration. A text goes to the shell, a list
+	// is run as it is. Output in /var/log/runcmd.log.
 	RunCmd []Command `yaml:"runcmd" eg:"[docker network create front, [mkdir, -p, /opt/data]]"`
 	// Commands to run as root at each boot, before files are written and
 	// before anything is mounted; written as in `runcmd`.
@@ -70,8 +70,9 @@ type Config struct {
 	// Make new host keys when the machine's instance ID changes, as after
 	// cloning its disk.
 	SSHDeleteKeys bool `yaml:"ssh_deletekeys" origin:"cloud-init" eg:"false"`
-	// Kinds of host keys to generate.
-	SSHGenKeyTypes []HostKeyType `yaml:"ssh_genkeytypes" origin:"cloud-init" def:"[rsa, ecdsa, ed25519]" eg:"[ed25519]"`
+	// Kinds of host keys to make and use when there are none of the
+	// configuration.
+	SSHGenKeyTypes []HostKeyType `yaml:"ssh_genkeytypes" origin:"cloud-init" def:"[ed25519]" eg:"[ed25519, rsa]"`
 
 	// Time zone of the console, of start commands, and of /etc/localtime in
 	// containers that mount it.
@@ -118,9 +119,10 @@ type File struct {
 	Owner Owner `yaml:"owner" eg:"rancher:docker"`
 	// Octal permissions.
 	Permissions Mode `yaml:"permissions" eg:"'0600'"`
-	// The OS service whose files it belongs to. Directories that the console
-	// shares with the host (/etc/docker, /opt, /home, /var/log,
-	// /var/lib/rancher, /mnt, /media) keep their files.
+	// The OS service whose files it belongs to, which starts anew when the
+	// file has changed. Directories that the console shares with the host
+	// (/etc/docker, /opt, /home, /var/log, /var/lib/rancher, /mnt, /media)
+	// keep their files.
 	Container string `yaml:"container" eg:"ntp"`
 	// Add to the end of the file instead of replacing it.
 	Append bool `yaml:"append" origin:"cloud-init" eg:"true"`

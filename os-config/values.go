@@ -210,13 +210,13 @@ func (p *Port) setText(text string) error {
 	return nil
 }
 
-// A ShutdownTimeout is a number of seconds.
+// A ShutdownTimeout is a number of seconds, 0 for none.
 type ShutdownTimeout int
 
 func (s *ShutdownTimeout) setText(text string) error {
-	n, ok := number(text, 5, 86400)
-	if !ok {
-		return errors.New("want a number of seconds from 5")
+	n, ok := number(text, 0, 86400)
+	if !ok || n > 0 && n < 5 {
+		return errors.New("want 0, or a number of seconds from 5")
 	}
 	*s = ShutdownTimeout(n)
 	return nil

@@ -15,6 +15,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/pkg/authconfig"
+	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/api/types/registry"
@@ -47,7 +48,7 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 	}
 	return Info{
 		ID: res.Info.ID, Version: res.Info.ServerVersion,
-		Containers: res.Info.Containers, Running: res.Info.ContainersRunning,
+		Containers: res.Info.Containers, Running: res.Info.ContainersRunning, Paused: res.Info.ContainersPaused,
 		Images: res.Info.Images, DataRoot: res.Info.DockerRootDir,
 	}, nil
 }
@@ -113,6 +114,101 @@ func (c *Client) Stop(ctx context.Context, id string) error {
 	return nil
 }
 
+// SetRestart changes when the daemon starts a container again by itself.
+func (c *Client) SetRestart(ctx context.Context, id string, policy RestartPolicy) error {
+	if _, err := c.api.ContainerUpdate(ctx, id, client.ContainerUpdateOptions{RestartPolicy: &policy}); err != nil {
+		return fmt.Errorf("restart policy of container %.12s: %w", id, err)
+	}
+	return nil
+}
+
+// Restart stops a container within its grace period and starts it again.
+func (c *Client) Restart(ctx context.Context, id string) error {
+	if _, err := c.api.ContainerRestart(ctx, id, client.ContainerRestartOptions{}); err != nil {
+		return fmt.Errorf("restart container %.12s: %w", id, err)
+	}
+	return nil
+}
+
+// Rights returns what a container may do.
+func (c *Client) Rights(ctx context.Context, id string) (Rights, error) {
+	res, err := c.api.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	if err != nil {
+		return Rights{}, fmt.Errorf("inspect container %.12s: %w", id, err)
+	}
+	h := res.Container.HostConfig
+	r := Rights{
+		Privileged: h.Privileged, CapAdd: []string{}, AllDropped: slices.Contains(h.CapDrop, "ALL"),
+		SecurityOpt: h.SecurityOpt, AppArmor: res.Container.AppArmorProfile, ReadOnly: h.ReadonlyRootfs, Mounts: h.Binds,
+		// Docker's own list has all of /proc/sys.
+		NetSysctls: !h.Privileged && !slices.Contains(h.ReadonlyPaths, "/proc/sys"),
+		Memory:     h.Memory, OOMScoreAdj: h.OomScoreAdj,
+	}
+	for _, name := range h.CapAdd {
+		r.CapAdd = append(r.CapAdd, strings.TrimPrefix(name, "CAP_"))
+	}
+	for _, n := range []struct {
+		name, mode string
+	}{
+		{"network", string(h.NetworkMode)}, {"pid", string(h.PidMode)}, {"ipc", string(h.IpcMode)},
+		{"uts", string(h.UTSMode)}, {"cgroup", string(h.CgroupnsMode)},
+	} {
+		if n.mode == "host" {
+			r.HostNamespaces = append(r.HostNamespaces, n.name)
+		}
+	}
+	return r, nil
+}
+
+// EnsureNetwork makes a network of the daemon's default kind unless there is
+// one of this name.
+func (c *Client) EnsureNetwork(ctx context.Context, name string) error {
+	_, err := c.api.NetworkInspect(ctx, name, client.NetworkInspectOptions{})
+	if errdefs.IsNotFound(err) {
+		_, err = c.api.NetworkCreate(ctx, name, client.NetworkCreateOptions{Labels: map[string]string{"io.bulkhead.configured": name}})
+		if errdefs.IsConflict(err) { // Somebody else was faster.
+			err = nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("network %s: %w", name, err)
+	}
+	return nil
+}
+
+// Kill kills a container's processes without asking.
+func (c *Client) Kill(ctx context.Context, id string) error {
+	if _, err := c.api.ContainerKill(ctx, id, client.ContainerKillOptions{}); err != nil {
+		return fmt.Errorf("kill container %.12s: %w", id, err)
+	}
+	return nil
+}
+
+// Logs writes what a container has said: the last lines, "all" or a number of
+// them, and with follow what it says until ctx ends.
+func (c *Client) Logs(ctx context.Context, id, last string, follow bool, stdout, stderr io.Writer) error {
+	info, err := c.api.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	if err != nil {
+		return fmt.Errorf("logs of container %.12s: %w", id, err)
+	}
+	res, err := c.api.ContainerLogs(ctx, id, client.ContainerLogsOptions{
+		ShowStdout: true, ShowStderr: true, Follow: follow, Tail: last,
+	})
+	if err != nil {
+		return fmt.Errorf("logs of container %.12s: %w", id, err)
+	}
+	defer res.Close()
+	if info.Container.Config.Tty { // one stream, as it is
+		_, err = io.Copy(stdout, res)
+	} else {
+		_, err = stdcopy.StdCopy(stdout, stderr, res)
+	}
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("logs of container %.12s: %w", id, err)
+	}
+	return nil
+}
+
 // Remove kills and removes a container together with its anonymous volumes.
 // One that does not exist is no error.
 func (c *Client) Remove(ctx context.Context, id string) error {
@@ -143,18 +239,52 @@ func (c *Client) Image(ctx context.Context, ref string) (Image, error) {
 	if err != nil {
 		return Image{}, fmt.Errorf("inspect image %s: %w", ref, err)
 	}
-	return Image{ID: res.ID, DiffIDs: res.RootFS.Layers}, nil
+	img := Image{ID: res.ID, DiffIDs: res.RootFS.Layers}
+	if res.Config != nil {
+		img.Labels = res.Config.Labels
+	}
+	return img, nil
+}
+
+// Images lists the images that have the label ("key" or "key=value"), newest
+// first, without their layers.
+func (c *Client) Images(ctx context.Context, label string) ([]Image, error) {
+	res, err := c.api.ImageList(ctx, client.ImageListOptions{Filters: make(client.Filters).Add("label", label)})
+	if err != nil {
+		return nil, fmt.Errorf("list images: %w", err)
+	}
+	var list []Image
+	for _, s := range res.Items {
+		list = append(list, Image{ID: s.ID, Labels: s.Labels})
+	}
+	return list, nil
 }
 
 // LoadImage feeds an image archive to the daemon.
 func (c *Client) LoadImage(ctx context.Context, archive io.Reader) error {
+	_, err := c.LoadImages(ctx, archive)
+	return err
+}
+
+// LoadImages is LoadImage, and returns references or IDs of the images in the
+// archive.
+func (c *Client) LoadImages(ctx context.Context, archive io.Reader) ([]string, error) {
 	res, err := c.api.ImageLoad(ctx, archive, client.ImageLoadWithQuiet(true))
 	if err != nil {
-		return fmt.Errorf("load image: %w", err)
+		return nil, fmt.Errorf("load image: %w", err)
 	}
 	defer res.Close()
 	// What goes wrong after the daemon began to answer is in the answer.
-	return streamError("load image", res)
+	lines, err := readStream("load image", res)
+	var refs []string
+	for _, line := range lines {
+		for _, prefix := range []string{"Loaded image: ", "Loaded image ID: "} {
+			if ref, ok := strings.CutPrefix(line, prefix); ok {
+				refs = append(refs, ref)
+			}
+		}
+	}
+	return refs, err
 }
 
 // PullImage gets an image from its registry, with a login unless it is zero.

@@ -32,14 +32,21 @@ type Container struct {
 // State is a container's state.
 type State = container.ContainerState
 
+// RestartPolicy says when a daemon starts a container again by itself.
+type RestartPolicy = container.RestartPolicy
+
+// NoRestart is the policy of a container that is started by hand.
+const NoRestart = container.RestartPolicyDisabled
+
 // The states that matter here.
 const (
-	Created  = container.StateCreated
-	Running  = container.StateRunning
-	Paused   = container.StatePaused
-	Exited   = container.StateExited
-	Dead     = container.StateDead
-	Removing = container.StateRemoving
+	Created    = container.StateCreated
+	Running    = container.StateRunning
+	Paused     = container.StatePaused
+	Restarting = container.StateRestarting
+	Exited     = container.StateExited
+	Dead       = container.StateDead
+	Removing   = container.StateRemoving
 )
 
 // The values of Container.Health that matter here.
@@ -57,6 +64,30 @@ type Image struct {
 	ID string
 	// DiffIDs are the layers, lowest first ("sha256:…").
 	DiffIDs []string
+	Labels  map[string]string
+}
+
+// Rights are what a container may do on its machine.
+type Rights struct {
+	Privileged bool `json:"privileged"`
+	// CapAdd are capabilities beyond Docker's own, or, with AllDropped, all
+	// there are; without CAP_.
+	CapAdd     []string `json:"cap_add"`
+	AllDropped bool     `json:"all_dropped"`
+	// SecurityOpt are the options as given, such as "no-new-privileges".
+	SecurityOpt []string `json:"security_opt"`
+	// AppArmor is the profile; empty without one.
+	AppArmor string `json:"apparmor"`
+	ReadOnly bool   `json:"read_only"`
+	// HostNamespaces are those shared with the machine: network, pid, ipc, uts, cgroup.
+	HostNamespaces []string `json:"host_namespaces"`
+	// Mounts are bind mounts as in docker run -v.
+	Mounts []string `json:"mounts"`
+	// NetSysctls: /proc/sys/net is writable.
+	NetSysctls bool `json:"net_sysctls"`
+	// Memory is the limit in bytes; 0 for none.
+	Memory      int64 `json:"memory"`
+	OOMScoreAdj int   `json:"oom_score_adj"`
 }
 
 // Info is what a daemon says about itself.
@@ -65,6 +96,7 @@ type Info struct {
 	Version    string `json:"version"`
 	Containers int    `json:"containers"`
 	Running    int    `json:"running"`
+	Paused     int    `json:"paused"`
 	Images     int    `json:"images"`
 	DataRoot   string `json:"data_root"`
 }

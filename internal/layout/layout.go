@@ -25,6 +25,10 @@ const (
 	HostLibexecDir = Root + "/ros/lib/bulkhead"
 	// ModulesDir is bound to /usr/lib/modules by /init.
 	ModulesDir = Root + "/modules"
+	// ModulesImage holds the modules that few boots load. /init mounts it on
+	// ModulesImageAt in the running kernel's folder of ModulesDir.
+	ModulesImage   = Root + "/modules.erofs"
+	ModulesImageAt = "kernel"
 	// MediumDir is where the file system that carries the root image is mounted.
 	MediumDir = Root + "/medium"
 )
@@ -40,7 +44,9 @@ const (
 	// LastGoodDir keeps copies of these files from when they were sound.
 	LastGoodDir = ConfDir + "/last-good"
 	// OEMDir holds what the maker of a machine adds, on a partition of its
-	// own; OEMConfig comes before all other configuration.
+	// own with the label OEMLabel; OEMConfig comes before all other
+	// configuration.
+	OEMLabel  = "RANCHER_OEM"
 	OEMDir    = "/usr/share/ros/oem"
 	OEMConfig = OEMDir + "/oem-config.yml"
 	// UserData, UserScript and Metadata are what the cloud-init service made
@@ -59,6 +65,10 @@ const (
 	OnceEverSuffix        = ".once"
 	// IncludeDir keeps what an #include-once of user data got.
 	IncludeDir = ConfDir + "/include-once"
+	// ServiceRecords is what people want of OS services (package steer).
+	ServiceRecords = ConfDir + "/services.json"
+	// ServicesDir holds the files of services that ros service enable took in.
+	ServicesDir = ConfDir + "/services"
 	// CommandsDone says which start commands need not run again.
 	CommandsDone = ConfDir + "/commands-done.json"
 	// PreloadSystem and PreloadUser are where people put archives of images for
@@ -93,6 +103,17 @@ const (
 	CertDir      = EtcDir + "/certs"
 	TrustedCerts = CertDir + "/trusted.pem"
 	OnlyTrusted  = CertDir + "/only"
+	// Proxies has the variables that tell System Docker about the
+	// configuration's proxies, one NAME=VALUE a line; absent without any.
+	Proxies = RunDir + "/proxies"
+	// ShutdownTimeout has the seconds that all services may take to stop when
+	// the machine goes down; absent when each has its own time only.
+	ShutdownTimeout = RunDir + "/shutdown-timeout"
+	// ServiceFiles holds the files of the configuration that are mounted into
+	// containers of services, by service.
+	ServiceFiles = RunDir + "/files"
+	// ServicesRestarted exists when rancher.restart_services has been obeyed.
+	ServicesRestarted = RunDir + "/services-restarted"
 	// CloudInitLocal exists when all that needs no network to be read has been
 	// read, and CloudInitDone when the rest has, too; the machine has its
 	// name then.
@@ -101,6 +122,12 @@ const (
 	// ConfigProblems has one line per mistake in the configuration; absent
 	// when there is none.
 	ConfigProblems = RunDir + "/config-problems"
+	// BootConfig has copies of the configuration's files as they were at boot,
+	// AppliedConfig as they are in force since, TriedConfig as the last attempt
+	// found them if it failed in part. Only root may read them.
+	BootConfig    = RunDir + "/config/boot"
+	AppliedConfig = RunDir + "/config/applied"
+	TriedConfig   = RunDir + "/config/tried"
 	// UdevSettled exists when the devices that were there at boot have their
 	// nodes and links.
 	UdevSettled = "/run/udev/settled"
@@ -112,8 +139,15 @@ const (
 	// ConsoleReady holds the port of the SSH server, or nothing when it is
 	// switched off, once people can log in.
 	ConsoleReady = RunDir + "/console.ready"
+	// ConsoleChosen exists when this boot's console has been chosen.
+	ConsoleChosen = RunDir + "/console.chosen"
 	// ConsoleDone exists when the start commands of the configuration have run.
 	ConsoleDone = RunDir + "/console-done"
+	// SteerSocket is where the orchestrator takes requests (package steer). It
+	// is outside of RunDir, which services have that are not to steer others.
+	SteerSocket = "/run/orchestrator.sock"
+	// ServiceProblems is what keeps services from running (steer.Problems).
+	ServiceProblems = "/run/orchestrator.problems"
 	// ShutdownFile names the requested end (power.Action) once one is under way.
 	ShutdownFile = RunDir + "/shutdown"
 	// SyslogSocket is where rsyslog listens; /dev/log links to it.
@@ -147,6 +181,27 @@ const (
 	UserFailure = UserRunDir + "/failure"
 	// UserReload asks for a new start of the user daemon, if its file changed.
 	UserReload = UserRunDir + "/reload"
+	// UserReloading is what becomes of UserReload until the daemon answers.
+	UserReloading = UserRunDir + "/reloading"
+	// UserConfigured exists once the user daemon answers with all of this boot's
+	// configuration and the machine's disks: the boot does not start it anew
+	// any more.
+	UserConfigured = UserRunDir + "/configured"
+	// UserDrain exists while user Docker's engine is replaced by one that cannot
+	// take over the containers that run: they stop with their engine, and an
+	// engine that starts finds none.
+	UserDrain = RunDir + "/user-drain"
+	// UserEngines begins the names of the services that are further user
+	// engines. What such a service has on the host is called like it: below
+	// UserEngineRun its socket, UserEngineSocket, and below UserEngineRoot its
+	// data and its settings.
+	UserEngines      = "docker-"
+	UserEngineRun    = "/run/"
+	UserEngineSocket = "docker.sock"
+	UserEngineRoot   = "/var/lib/user-"
+	// HostNetwork is the machine's network namespace in the container of a
+	// further user engine, which has one of its own.
+	HostNetwork = "/run/host-network"
 	// UserDaemonConfig is the user's daemon.json.
 	UserDaemonConfig = "/etc/docker/daemon.json"
 	// UserCgroup is the parent of every user container's cgroup and

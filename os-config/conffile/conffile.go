@@ -52,10 +52,7 @@ const lockLimit = 10 * time.Second
 // when there is no file. Of several writers at the same time each sees what
 // the one before it wrote.
 func Update(ctx context.Context, path string, change func(old []byte) ([]byte, error)) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	unlock, err := lock(ctx, filepath.Dir(path))
+	unlock, err := Lock(ctx, filepath.Dir(path))
 	if err != nil {
 		return err
 	}
@@ -71,8 +68,12 @@ func Update(ctx context.Context, path string, change func(old []byte) ([]byte, e
 	return Write(path, text)
 }
 
-// lock takes the lock of a directory, which ends with the process at the latest.
-func lock(ctx context.Context, dir string) (unlock func(), err error) {
+// Lock takes the lock of a directory, which is made if need be, for one program
+// at a time. It ends with the process at the latest.
+func Lock(ctx context.Context, dir string) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, lockLimit)
 	defer cancel()
 	d, err := os.Open(dir)
@@ -129,4 +130,15 @@ func RememberGood(root string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Edit is Update for a cloud-config: change gets an empty one when there is no
+// file.
+func Edit(ctx context.Context, path string, change func(old []byte) ([]byte, error)) error {
+	return Update(ctx, path, func(old []byte) ([]byte, error) {
+		if old == nil {
+			old = []byte("#cloud-config\n")
+		}
+		return change(old)
+	})
 }

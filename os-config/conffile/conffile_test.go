@@ -69,17 +69,17 @@ func TestUpdateRefused(t *testing.T) {
 
 func TestLockIsBounded(t *testing.T) {
 	dir := t.TempDir()
-	unlock, err := lock(t.Context(), dir)
+	unlock, err := Lock(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := lock(ctx, dir); err == nil {
+	if _, err := Lock(ctx, dir); err == nil {
 		t.Error("a second writer got the lock")
 	}
 	unlock()
-	if unlock, err = lock(t.Context(), dir); err != nil {
+	if unlock, err = Lock(t.Context(), dir); err != nil {
 		t.Fatal(err)
 	}
 	unlock()
