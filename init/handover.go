@@ -51,7 +51,14 @@ func writeHostFiles(_ context.Context, b *boot) error {
 	if hostname == "" {
 		hostname = defaultHostname
 	}
-	if err := b.sys.SetHostname(hostname); err != nil {
+	err := b.sys.SetHostname(hostname)
+	if err != nil && hostname != defaultHostname {
+		// cloud-init tells people what is wrong with it.
+		b.sys.Log(kmsg.Warning, fmt.Sprintf("init: set host name %q: %v", hostname, err))
+		hostname = defaultHostname
+		err = b.sys.SetHostname(hostname)
+	}
+	if err != nil {
 		return fmt.Errorf("set host name %q: %w", hostname, err)
 	}
 	if err := b.sys.MakeDir(layout.EtcDir, 0o755); err != nil {

@@ -48,10 +48,8 @@ func loadDrivers(_ context.Context, b *boot) error {
 	if err != nil {
 		return err
 	}
-	names := append(b.params.List("rancher.modules"), "fs-erofs", "crc32c")
-	if b.sys.Exists(imageFile) {
-		names = append(names, "loop")
-	} else {
+	names := append(b.params.List("rancher.modules"), "fs-erofs", "loop", "crc32c")
+	if !b.sys.Exists(imageFile) {
 		names = append(names, "fs-iso9660")
 	}
 	b.drivers.driveAll(append(names, aliases...))
@@ -194,8 +192,9 @@ func (b *boot) mountImage(file string) error {
 	m := mount{file, newRoot, "erofs", unix.MS_RDONLY, ""}
 	if err := b.mount(m); err != nil {
 		// A file on tmpfs, such as the initramfs, cannot back EROFS.
-		if m.source, err = b.attachLoop(file, err); err != nil {
-			return err
+		var loopErr error
+		if m.source, loopErr = b.attachLoop(file); loopErr != nil {
+			return errors.Join(err, loopErr)
 		}
 		if err := b.mount(m); err != nil {
 			return err
@@ -208,14 +207,10 @@ func (b *boot) mountImage(file string) error {
 	return nil
 }
 
-// attachLoop is the second way after the direct mount failed with reason.
-func (b *boot) attachLoop(file string, reason error) (string, error) {
+// attachLoop makes a block device of an image.
+func (b *boot) attachLoop(file string) (string, error) {
 	if err := b.drivers.load("loop"); err != nil {
-		return "", errors.Join(reason, err)
+		return "", err
 	}
-	device, err := b.sys.AttachLoop(file)
-	if err != nil {
-		return "", errors.Join(reason, err)
-	}
-	return device, nil
+	return b.sys.AttachLoop(file)
 }

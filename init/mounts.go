@@ -66,7 +66,7 @@ var systemMounts = []mount{
 	{"tmpfs", "/dev/shm", "tmpfs", nosuid | nodev, "mode=1777"},
 	{"mqueue", "/dev/mqueue", "mqueue", nosuid | nodev | noexec, ""},
 	{"tmpfs", "/tmp", "tmpfs", nosuid | nodev, "mode=1777,size=20%"},
-	{layout.ModulesDir, "/usr/lib/modules", "", bind, ""},
+	{layout.ModulesDir, "/usr/lib/modules", "", bind | unix.MS_REC, ""},
 }
 
 // mount does one mount, once: a step that is tried again does not stack
@@ -108,10 +108,33 @@ func mountKernel(_ context.Context, b *boot) error {
 			b.sys.Log(kmsg.Notice, "init: "+err.Error())
 		}
 	}
-	if err := tuneMemory(b.sys); err != nil {
-		b.sys.Log(kmsg.Notice, "init: "+err.Error())
+	for _, tune := range []func(system) error{tuneMemory, makeFirstCgroup} {
+		if err := tune(b.sys); err != nil {
+			b.sys.Log(kmsg.Notice, "init: "+err.Error())
+		}
 	}
 	return b.sys.MakeDir(layout.RunDir, 0o755)
+}
+
+// makeFirstCgroup makes one with all controllers. It is PID 1's to arrange
+// them, but with the first one the kernel patches its own code, the page
+// allocator's too. Now nothing else runs: when another processor is at work
+// there, an emulator may trip over it (QEMU before 8.1, "Oops: int3").
+func makeFirstCgroup(sys system) error {
+	const root = "/sys/fs/cgroup"
+	if !sys.Exists(root + "/cgroup.controllers") {
+		return nil
+	}
+	controllers, err := sys.ReadFile(root + "/cgroup.controllers")
+	if err != nil {
+		return err
+	}
+	for name := range strings.FieldsSeq(controllers) {
+		if err := sys.WriteFile(root+"/cgroup.subtree_control", "+"+name); err != nil {
+			return fmt.Errorf("controller %s: %w", name, err)
+		}
+	}
+	return sys.MakeDir(root+layout.SystemCgroup, 0o755)
 }
 
 // smallMemory is the size of a machine, in kB, below which memory is worth more
@@ -167,6 +190,9 @@ func mountSystem(_ context.Context, b *boot) error {
 			return err
 		}
 	}
+	if err := b.mountModules(); err != nil {
+		return err
+	}
 	for _, m := range systemMounts {
 		if err := b.mount(m); err != nil {
 			return err
@@ -178,6 +204,20 @@ func mountSystem(_ context.Context, b *boot) error {
 		}
 	}
 	return nil
+}
+
+// mountModules mounts the image of the modules that few machines load. By a
+// loop device: EROFS in a file of EROFS in a file is refused by the kernel.
+func (b *boot) mountModules() error {
+	m := mount{"", path.Join(layout.ModulesDir, b.kernel, layout.ModulesImageAt), "erofs", unix.MS_RDONLY, ""}
+	if b.mounted[m.target] {
+		return nil
+	}
+	var err error
+	if m.source, err = b.attachLoop(layout.ModulesImage); err != nil {
+		return err
+	}
+	return b.mount(m)
 }
 
 // devLinks are the links in /dev that programs expect. devtmpfs has the nodes

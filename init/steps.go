@@ -35,6 +35,7 @@ var bootSteps = []step{
 	{"check-state", checkState, unlessRequired, "boot with rancher.recovery=true and repair it with e2fsck -y"},
 	{"mount-state", mountState, unlessRequired, "check rancher.state.dev, .fstype and .directory; boot with rancher.recovery=true to look at the disk"},
 	{"ram-state", mountRAMState, never, "give the machine more memory"},
+	{"oem", mountOEM, always, "set rancher.state.oem_dev= to one device, or to nothing; see rancher.state.oem_fstype"},
 	{"recovery", recovery, always, "boot without rancher.recovery"},
 	{"bind-state", bindState, never, "boot with rancher.state.dev= (empty) to leave the state disk alone"},
 	{"host-files", writeHostFiles, never, "give the machine more memory"},

@@ -50,6 +50,7 @@ func TestBootFromCD(t *testing.T) {
 		"move mount /medium to /newroot/bulkhead/medium",
 		"enter /newroot",
 		"mkdir /dev/pts 0755", "mkdir /dev/shm 0755", "mkdir /dev/mqueue 0755",
+		"loop /bulkhead/modules.erofs", "mount /dev/loop0 (erofs) on /bulkhead/modules/6.12.0-test/kernel",
 		"mount devpts (devpts) on /dev/pts", "mount tmpfs (tmpfs) on /dev/shm",
 		"mount mqueue (mqueue) on /dev/mqueue", "mount tmpfs (tmpfs) on /tmp",
 		"bind /bulkhead/modules to /usr/lib/modules",

@@ -141,7 +141,7 @@ func newFixture(t *testing.T) *fixture {
 	}
 	decl := images.Declaration{Name: "test"}
 	// Nothing ever sees the blobs, so their digests need not be true.
-	img, err := image.New(decl, "1", []layer.Layer{{Name: "lower", DiffID: lower}, {Name: "upper", DiffID: upper}})
+	img, err := image.New(decl, "1", []layer.Layer{{Name: "lower", DiffID: lower}, {Name: "upper", DiffID: upper}}, nil)
 	must(t, err)
 	f.archive, err = img.Bare()
 	must(t, err)

@@ -4,81 +4,111 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
 	"os"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
-	"github.com/bulkhead-os/bulkhead/internal/layout"
-	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
 	"github.com/bulkhead-os/bulkhead/sysdocker/preload"
 )
 
 // configuredLastPause is the longest pause between two attempts at a container
-// from rancher.services, which may want an image from a registry that is away.
+// of the configuration, which may want an image from a registry that is away.
 const configuredLastPause = 5 * time.Minute
 
-// configuredEngine is the part of a daemon that rancher.services needs.
+// configuredAtOnce is how many containers of the configuration are made at a
+// time. More would keep their daemon no busier, and this program larger.
+const configuredAtOnce = 4
+
+// configuredEngine is the part of a daemon that services of the configuration
+// need.
 type configuredEngine interface {
 	Containers(ctx context.Context, label string) ([]dockerapi.Container, error)
 	Create(ctx context.Context, name string, spec dockerapi.Spec) (id string, err error)
 	Start(ctx context.Context, id string) error
+	Stop(ctx context.Context, id string) error
+	SetRestart(ctx context.Context, id string, policy dockerapi.RestartPolicy) error
 	Remove(ctx context.Context, id string) error
+	EnsureNetwork(ctx context.Context, name string) error
+	Image(ctx context.Context, ref string) (dockerapi.Image, error)
 	PullImage(ctx context.Context, ref string, login dockerapi.Login) error
 }
 
-// runConfigured loads the archives that people left for the two daemons, and
-// starts the containers of rancher.services, those of a daemon after its
-// archives. Nothing waits for them; each is tried until it runs. From then on
-// its restart policy and its daemon look after it. What is wrong with the
-// configuration itself has been told by the cloud-init service.
-func runConfigured(ctx context.Context, system *dockerapi.Client, log *slog.Logger) {
-	cfg, _, err := osconfig.LoadRunning()
-	if err != nil {
-		log.Warn("configuration is read in part", "error", err)
-	}
-	user, err := dockerapi.New(layout.UserSocket)
-	if err != nil {
-		log.Error("no rancher.services", "error", err)
-		return
-	}
-	defer user.Close()
-	var inSystem, inUser []plan.Configured
-	for _, name := range slices.Sorted(maps.Keys(cfg.Rancher.Services)) {
-		c, err := plan.Configure(name, cfg.Rancher.Services[name], cfg.Rancher.Environment)
-		switch {
-		case err != nil:
-			log.Error("service from the configuration is left out", "error", err)
-		case c.System:
-			inSystem = append(inSystem, c)
-		default:
-			inUser = append(inUser, c)
-		}
-	}
-	var wg sync.WaitGroup
-	for _, tier := range []struct {
-		engine   *dockerapi.Client
-		archives string
-		services []plan.Configured
-	}{
-		{system, layout.PreloadSystem, inSystem},
-		{user, layout.PreloadUser, inUser},
-	} {
-		wg.Go(func() {
-			loadArchives(ctx, tier.engine, tier.archives, log)
-			for _, c := range tier.services {
-				login := plan.Login(c.Spec.Config.Image, cfg.Rancher.RegistryAuths)
-				wg.Go(func() { keepTrying(ctx, tier.engine, c, login, log) })
-			}
-		})
-	}
-	wg.Wait()
+// A bringer makes the containers of one daemon what they are to be.
+type bringer struct {
+	engine configuredEngine
+	login  func(image string) dockerapi.Login
+	turns  chan struct{} // as many as actions at a time
 }
 
-// loadArchives waits for the daemon if there is something for it.
+// bring makes the container of c what it is to be and returns what it did.
+// existing are the daemon's containers.
+func (b bringer) bring(ctx context.Context, c plan.Configured, existing []dockerapi.Container) ([]plan.Action, error) {
+	actions, err := c.Bring(existing)
+	if err != nil {
+		return nil, err
+	}
+	id := ""
+	for i, a := range actions {
+		if a.Container != "" {
+			id = a.Container
+		}
+		if id, err = b.do(ctx, c, a, id); err != nil {
+			return actions[:i], err
+		}
+	}
+	return actions, nil
+}
+
+// do carries out one action; id is the container's, which it returns.
+func (b bringer) do(ctx context.Context, c plan.Configured, a plan.Action, id string) (string, error) {
+	if a.Kind == plan.PullImage { // A slow registry must hold up nobody else.
+		return id, b.pull(ctx, c)
+	}
+	select {
+	case b.turns <- struct{}{}:
+		defer func() { <-b.turns }()
+	case <-ctx.Done():
+		return id, ctx.Err()
+	}
+	switch a.Kind {
+	case plan.MakeNetwork:
+		return id, b.engine.EnsureNetwork(ctx, a.Object)
+	case plan.StopContainer:
+		// Its daemon would start it again at the next boot.
+		if err := b.engine.SetRestart(ctx, id, dockerapi.RestartPolicy{Name: dockerapi.NoRestart}); err != nil {
+			return id, err
+		}
+		return id, b.engine.Stop(ctx, id)
+	case plan.RemoveContainer:
+		return "", b.engine.Remove(ctx, id)
+	case plan.CreateContainer:
+		return b.engine.Create(ctx, c.Container, c.Spec)
+	case plan.StartContainer:
+		if a.Container != "" { // It may have been stopped as above.
+			if err := b.engine.SetRestart(ctx, id, c.Spec.Host.RestartPolicy); err != nil {
+				return id, err
+			}
+		}
+		return id, b.engine.Start(ctx, id)
+	}
+	return "", fmt.Errorf("BUG: unknown action %s", a.Kind)
+}
+
+// pull makes sure that the image of c is there.
+func (b bringer) pull(ctx context.Context, c plan.Configured) error {
+	ref := c.Spec.Config.Image
+	if c.Pull != "always" {
+		if _, err := b.engine.Image(ctx, ref); !dockerapi.IsNotFound(err) {
+			return err
+		}
+	}
+	return b.engine.PullImage(ctx, ref, b.login(ref))
+}
+
+// loadArchives loads the archives that people left for a daemon, and waits for
+// the daemon if there are any.
 func loadArchives(ctx context.Context, engine *dockerapi.Client, dir string, log *slog.Logger) {
 	if files, err := os.ReadDir(dir); err != nil || len(files) == 0 {
 		return
@@ -99,54 +129,55 @@ func loadArchives(ctx context.Context, engine *dockerapi.Client, dir string, log
 	}
 }
 
-func keepTrying(ctx context.Context, engine configuredEngine, c plan.Configured, login dockerapi.Login, log *slog.Logger) {
-	for pause := time.Second; ctx.Err() == nil; pause = min(2*pause, configuredLastPause) {
-		did, err := bringConfigured(ctx, engine, c, login)
-		if err == nil {
-			log.Info("service from the configuration "+did, "service", c.Name)
-			return
+// startInOrder starts all services at once, but each after those that it needs
+// and that are to run. start returns once a service is started, and calls
+// failed when an attempt failed; blocked is told of a service that waits for
+// one about which this is so.
+func startInOrder(ctx context.Context, services []plan.Configured, start func(c plan.Configured, failed func()), blocked func(c plan.Configured, other string)) {
+	type progress struct {
+		started, failing chan struct{}
+		fail             func()
+	}
+	states := make(map[string]progress)
+	for _, c := range services {
+		if c.Target == plan.ToRun || c.Target == plan.ToExist {
+			failing := make(chan struct{})
+			states[c.Name] = progress{make(chan struct{}), failing, sync.OnceFunc(func() { close(failing) })}
 		}
-		log.Warn("service from the configuration does not run", "service", c.Name, "error", err, "again_in", pause)
-		sleep(ctx, pause)
 	}
-}
-
-// bringConfigured makes the container of c run and says what it found or did.
-func bringConfigured(ctx context.Context, engine configuredEngine, c plan.Configured, login dockerapi.Login) (string, error) {
-	existing, err := engine.Containers(ctx, "")
-	if err != nil {
-		return "", err
-	}
-	labels := c.Spec.Config.Labels
-	for _, have := range existing {
-		switch {
-		case have.Name != c.Name:
-		case have.Labels[plan.LabelConfigured] != c.Name:
-			return "", fmt.Errorf("container %s exists and is not from the configuration: remove or rename it", c.Name)
-		case have.Labels[plan.LabelSpec] != labels[plan.LabelSpec]:
-			if err := engine.Remove(ctx, have.ID); err != nil {
-				return "", err
+	var wg sync.WaitGroup
+	for _, c := range services {
+		wg.Go(func() {
+			own, runs := states[c.Name]
+			if !runs { // It needs nobody.
+				start(c, func() {})
+				return
 			}
-		case have.State == dockerapi.Running:
-			return "runs", nil
-		case c.CreateOnly:
-			return "is there", nil
-		default:
-			return "started", engine.Start(ctx, have.ID)
-		}
+			for _, other := range c.After {
+				needed, ok := states[other]
+				if !ok {
+					continue
+				}
+				select {
+				case <-needed.started:
+					continue
+				case <-needed.failing:
+					blocked(c, other)
+					own.fail()
+				case <-ctx.Done():
+					return
+				}
+				select {
+				case <-needed.started:
+				case <-ctx.Done():
+					return
+				}
+			}
+			start(c, own.fail)
+			if ctx.Err() == nil {
+				close(own.started)
+			}
+		})
 	}
-	id, err := engine.Create(ctx, c.Name, c.Spec)
-	if dockerapi.IsNotFound(err) {
-		if err := engine.PullImage(ctx, c.Spec.Config.Image, login); err != nil {
-			return "", err
-		}
-		id, err = engine.Create(ctx, c.Name, c.Spec)
-	}
-	if err != nil {
-		return "", err
-	}
-	if c.CreateOnly {
-		return "created", nil
-	}
-	return "created and started", engine.Start(ctx, id)
+	wg.Wait()
 }

@@ -5,6 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +20,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
+	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
 )
 
 // registryEngine is a fakeEngine whose images come from a registry.
@@ -40,11 +46,47 @@ func (e *registryEngine) PullImage(_ context.Context, ref string, _ dockerapi.Lo
 	})
 }
 
-func TestConfigured(t *testing.T) {
-	web, err := plan.Configure("web", osconfig.Service{Image: "nginx"}, nil)
+func (e *registryEngine) Image(context.Context, string) (dockerapi.Image, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.has {
+		return dockerapi.Image{}, errdefs.ErrNotFound
+	}
+	return dockerapi.Image{}, nil
+}
+
+func (e *registryEngine) SetRestart(_ context.Context, id string, policy dockerapi.RestartPolicy) error {
+	return e.call("restart "+string(policy.Name), id, func() error { return nil })
+}
+
+func (e *registryEngine) EnsureNetwork(_ context.Context, name string) error {
+	return e.call("network", name, func() error { return nil })
+}
+
+// configured is the service web.
+func configured(t *testing.T, s osconfig.Service) plan.Configured {
+	t.Helper()
+	list, mistakes := plan.Configure(map[string]osconfig.Service{"web": s}, nil, os.ReadFile)
+	if err := mistakes.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return list[0]
+}
+
+// bring is bringer.bring.
+func (e *registryEngine) bring(t *testing.T, c plan.Configured) error {
+	t.Helper()
+	existing, err := e.Containers(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
+	b := bringer{engine: e, turns: make(chan struct{}, 1), login: func(string) dockerapi.Login { return dockerapi.Login{} }}
+	_, err = b.bring(t.Context(), c, existing)
+	return err
+}
+
+func TestConfigured(t *testing.T) {
+	web := configured(t, osconfig.Service{Image: "nginx", Restart: "always"})
 	mine := func(state dockerapi.State, spec string) *dockerapi.Container {
 		return &dockerapi.Container{ID: "web", Name: "web", State: state, Labels: map[string]string{
 			plan.LabelConfigured: "web", plan.LabelSpec: spec,
@@ -52,26 +94,32 @@ func TestConfigured(t *testing.T) {
 	}
 	now := web.Spec.Config.Labels[plan.LabelSpec]
 	tests := []struct {
-		name  string
-		have  *dockerapi.Container
-		image bool
-		want  []string
-		err   bool
+		name   string
+		target plan.Target
+		have   *dockerapi.Container
+		image  bool
+		away   bool
+		want   []string
+		err    bool
 	}{
 		{name: "new", image: true, want: []string{"create web", "start web"}},
 		{name: "without image", want: []string{"pull nginx", "create web", "start web"}},
 		{name: "running", have: mine(dockerapi.Running, now), image: true},
-		{name: "stopped", have: mine(dockerapi.Exited, now), image: true, want: []string{"start web"}},
+		{name: "stopped", have: mine(dockerapi.Exited, now), image: true, want: []string{"restart always web", "start web"}},
 		{name: "changed", have: mine(dockerapi.Running, "old"), image: true, want: []string{"remove web", "create web", "start web"}},
+		{name: "changed, and its registry is away", have: mine(dockerapi.Running, "old"), away: true, want: []string{"pull nginx"}, err: true},
+		{name: "to rest", target: plan.ToRest, have: mine(dockerapi.Running, now), want: []string{"restart no web", "stop web"}},
 		{name: "taken", have: &dockerapi.Container{ID: "web", Name: "web"}, image: true, err: true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			e := &registryEngine{fakeEngine: newFakeEngine(), has: tt.image}
+			e := &registryEngine{fakeEngine: newFakeEngine(), has: tt.image, away: tt.away}
 			if tt.have != nil {
 				e.containers["web"] = tt.have
 			}
-			if _, err := bringConfigured(t.Context(), e, web, dockerapi.Login{}); (err != nil) != tt.err {
+			c := web
+			c.Target = tt.target
+			if err := e.bring(t, c); (err != nil) != tt.err {
 				t.Errorf("error %v; want one: %v", err, tt.err)
 			}
 			if diff := cmp.Diff(tt.want, e.took()); diff != "" {
@@ -81,21 +129,196 @@ func TestConfigured(t *testing.T) {
 	}
 }
 
-func TestConfiguredIsTriedUntilItRuns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		web, err := plan.Configure("web", osconfig.Service{Image: "nginx"}, nil)
-		if err != nil {
-			t.Fatal(err)
+func TestConfiguredWithNetworksAndPullPolicy(t *testing.T) {
+	for _, tt := range []struct {
+		service osconfig.Service
+		image   bool
+		want    []string
+	}{
+		{osconfig.Service{Image: "nginx", Networks: osconfig.Names{"a", "b"}, ContainerName: "site"}, true, []string{"network a", "network b", "create site", "start site"}},
+		{osconfig.Service{Image: "nginx", PullPolicy: "always"}, true, []string{"pull nginx", "create web", "start web"}},
+		{osconfig.Service{Image: "nginx", PullPolicy: "never"}, false, nil},
+	} {
+		e := &registryEngine{fakeEngine: newFakeEngine(), has: tt.image}
+		err := e.bring(t, configured(t, tt.service))
+		if diff := cmp.Diff(tt.want, e.took()); diff != "" || (err == nil) != (tt.want != nil) {
+			t.Errorf("%+v: %v\n%s", tt.service, err, diff)
 		}
-		e := &registryEngine{fakeEngine: newFakeEngine(), away: true}
-		go func() {
-			time.Sleep(10 * time.Second)
-			e.call("registry", "is back", func() error { e.away = false; return nil })
-		}()
-		keepTrying(t.Context(), e, web, dockerapi.Login{}, slog.New(slog.DiscardHandler))
-		calls := e.took()
-		if last := calls[len(calls)-1]; last != "start web" {
-			t.Errorf("calls %q; want the last to start web", calls)
+	}
+}
+
+func TestConfiguredStartInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var order []string
+		services := []plan.Configured{{Name: "a", After: []string{"b", "c"}}, {Name: "b", After: []string{"c"}}, {Name: "c"}, {Name: "d"}}
+		startInOrder(t.Context(), services, func(c plan.Configured, _ func()) {
+			if c.Name == "c" {
+				time.Sleep(time.Minute)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			order = append(order, c.Name)
+		}, func(plan.Configured, string) {})
+		if diff := cmp.Diff([]string{"d", "c", "b", "a"}, order); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// A keptBench is a keeper on two fake daemons, in a synctest bubble.
+type keptBench struct {
+	*keeper
+	engine *registryEngine // user Docker
+	wanted wanted
+}
+
+func keep(t *testing.T, services map[string]osconfig.Service) *keptBench {
+	t.Helper()
+	records, err := steer.Open(filepath.Join(t.TempDir(), "services.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	b := &keptBench{engine: &registryEngine{fakeEngine: newFakeEngine()}}
+	b.want(services)
+	b.keeper = &keeper{
+		system: &registryEngine{fakeEngine: newFakeEngine()}, user: b.engine, read: func() wanted { return b.wanted },
+		preload: func(context.Context, bool) {}, records: records, log: log, orders: make(chan *order),
+		problems: newProblems(filepath.Join(t.TempDir(), "problems"), log),
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { b.run(ctx) })
+	t.Cleanup(func() {
+		stop()
+		running.Wait()
+	})
+	return b
+}
+
+// want is another configuration.
+func (b *keptBench) want(services map[string]osconfig.Service) {
+	list, mistakes := plan.Configure(services, nil, os.ReadFile)
+	b.wanted = wanted{services: list, wrong: mistakes, complete: len(mistakes) == 0}
+}
+
+// ask sends a request and returns its error and the calls of user Docker.
+func (b *keptBench) ask(t *testing.T, verb steer.Verb, service string) (string, []string) {
+	t.Helper()
+	r := steer.Request{Verb: verb, Configured: true}
+	if service != "" {
+		r.Services = []string{service}
+	}
+	err := b.keeper.steer(t.Context(), r, func(string) {})
+	synctest.Wait()
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	return text, b.engine.took()
+}
+
+func (b *keptBench) told(t *testing.T) map[string]string {
+	t.Helper()
+	p, err := steer.ReadProblems(b.problems.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.Configured
+}
+
+func TestKeeperTriesUntilItRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := keep(t, map[string]osconfig.Service{"web": {Image: "nginx"}, "kin": {Image: "nginx", DependsOn: osconfig.Names{"web"}, Labels: osconfig.Labels{"a": "b"}}, "bad": {Image: "a", DNS: osconfig.StringList{"x"}}})
+		b.engine.call("registry", "is away", func() error { b.engine.away = true; return nil })
+		time.Sleep(10 * time.Second)
+		if err, _ := b.ask(t, steer.Up, ""); !strings.Contains(err, "service kin: waits for service web") {
+			t.Errorf("error %q", err)
+		}
+		if told := b.told(t); told["web"] != "no route to host" || told["kin"] != "waits for service web" || !strings.Contains(told["bad"], "dns") {
+			t.Errorf("problems %q", told)
+		}
+		b.engine.call("registry", "is back", func() error { b.engine.away = false; return nil })
+		time.Sleep(10 * time.Minute)
+		calls := b.engine.took()
+		if last := calls[len(calls)-2:]; last[0] != "create kin" || last[1] != "start kin" {
+			t.Errorf("calls %q; want the last to start kin", calls)
+		}
+		if told := b.told(t); len(told) != 1 {
+			t.Errorf("problems %q; want that of bad only", told)
+		}
+	})
+}
+
+func TestKeeperDoesWhatItIsAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		web := map[string]osconfig.Service{"web": {Image: "nginx", Restart: "always"}, "db": {Image: "db"}}
+		b := keep(t, web)
+		synctest.Wait()
+		b.engine.took()
+		for _, step := range []struct {
+			verb    steer.Verb
+			service string
+			calls   []string
+			err     string
+		}{
+			{verb: steer.Up},
+			{verb: steer.Pull, service: "web", calls: []string{"pull nginx"}},
+			{verb: steer.Stop, service: "web", calls: []string{"restart no web", "stop web"}},
+			{verb: steer.Up},
+			{verb: steer.Start, service: "web", calls: []string{"restart always web", "start web"}},
+			{verb: steer.Remove, service: "web", calls: []string{"remove web"}},
+			{verb: steer.Create, service: "web", calls: []string{"create web"}},
+			{verb: steer.Up, service: "db"},
+			{verb: steer.Up, calls: []string{"restart always web", "start web"}},
+			{verb: steer.Stop, service: "wbe", err: "there is no service wbe in the configuration"},
+			{verb: steer.Upgrade, service: "web", err: "unknown"},
+		} {
+			err, calls := b.ask(t, step.verb, step.service)
+			if diff := cmp.Diff(step.calls, calls); diff != "" || !strings.Contains(err, step.err) || (err == "") != (step.err == "") {
+				t.Errorf("%s %s: error %q; want %q\n%s", step.verb, step.service, err, step.err, diff)
+			}
+		}
+		delete(web, "db")
+		b.want(web)
+		if err, calls := b.ask(t, steer.Up, ""); err != "" || !cmp.Equal(calls, []string{"remove db"}) {
+			t.Errorf("without db: %s, %q; want it removed", err, calls)
+		}
+		b.engine.call("image", "is lost", func() error { b.engine.has, b.engine.away = false, true; return nil })
+		b.want(map[string]osconfig.Service{"web": {Image: "other"}, "db": {Image: "db", DNS: osconfig.StringList{"x"}}})
+		err, calls := b.ask(t, steer.Up, "")
+		for _, want := range []string{"db: .dns", "service web: no route to host; it is tried again and again"} {
+			if !strings.Contains(err, want) {
+				t.Errorf("error %q does not say %q", err, want)
+			}
+		}
+		if slices.Contains(calls, "remove web") {
+			t.Error("the container from before is gone though there is no new one")
+		}
+	})
+}
+
+func TestKeeperFetches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := keep(t, nil)
+		synctest.Wait()
+		b.wanted.missing = []string{"https://example.org/x.yml"}
+		tries := 0
+		b.fetch = func(context.Context, string) error {
+			if tries++; tries == 1 {
+				return errors.New("answer 500")
+			}
+			b.want(map[string]osconfig.Service{"far": {Image: "far"}})
+			return nil
+		}
+		err, _ := b.ask(t, steer.Up, "")
+		if !strings.Contains(err, "service https://example.org/x.yml: answer 500") {
+			t.Errorf("error %q", err)
+		}
+		time.Sleep(time.Minute)
+		if calls := b.engine.took(); !slices.Contains(calls, "start far") {
+			t.Errorf("calls %q; want the service of the file to start", calls)
 		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,6 +28,15 @@ type fakeEngine struct {
 	events     chan string
 	exitCode   int64
 	slow       time.Duration // what loading an image takes
+	// health is what containers made from an image start with; healthy if not set.
+	health map[string]string
+	gone   string                       // an image that is not there any more
+	labels map[string]map[string]string // of images
+	// console is rancher.console for the first orchestrator of a boot; the next
+	// ones find it empty. kept and told are what became of it.
+	console string
+	kept    []string
+	told    []string
 }
 
 func newFakeEngine() *fakeEngine {
@@ -71,12 +81,15 @@ func (e *fakeEngine) sicken(name string) {
 	e.change(name, func(c *dockerapi.Container) { c.Health = dockerapi.Unhealthy })
 }
 
-func (e *fakeEngine) Containers(context.Context, string) ([]dockerapi.Container, error) {
+func (e *fakeEngine) Containers(_ context.Context, label string) ([]dockerapi.Container, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var list []dockerapi.Container
 	for _, name := range slices.Sorted(maps.Keys(e.containers)) {
-		list = append(list, *e.containers[name])
+		key, value, _ := strings.Cut(label, "=")
+		if c := e.containers[name]; value == "" || c.Labels[key] == value {
+			list = append(list, *c)
+		}
 	}
 	return list, nil
 }
@@ -88,6 +101,7 @@ func (e *fakeEngine) Create(_ context.Context, name string, spec dockerapi.Spec)
 		}
 		e.containers[name] = &dockerapi.Container{
 			ID: name, Name: name, Labels: spec.Config.Labels, ImageID: manifest(name), State: dockerapi.Created,
+			Health: e.health[spec.Config.Image],
 		}
 		return nil
 	})
@@ -100,7 +114,10 @@ func (e *fakeEngine) Start(_ context.Context, id string) error {
 				return err
 			}
 		}
-		e.containers[id].State, e.containers[id].Health = dockerapi.Running, dockerapi.Healthy
+		e.containers[id].State = dockerapi.Running
+		if e.containers[id].Health == "" {
+			e.containers[id].Health = dockerapi.Healthy
+		}
 		return nil
 	})
 }
@@ -151,6 +168,34 @@ func (e *fakeEngine) Ensure(_ context.Context, i images.IndexEntry) (bool, error
 
 func (e *fakeEngine) Replace(_ context.Context, i images.IndexEntry) error {
 	return e.call("replace image", i.Name, func() error { return nil })
+}
+
+func (e *fakeEngine) Have(_ context.Context, ref string) error {
+	if ref == e.gone {
+		return errdefs.ErrNotFound
+	}
+	return nil
+}
+
+func (e *fakeEngine) Image(ctx context.Context, ref string) (dockerapi.Image, error) {
+	if err := e.Have(ctx, ref); err != nil {
+		return dockerapi.Image{}, err
+	}
+	if e.labels[ref] == nil {
+		return dockerapi.Image{}, errdefs.ErrNotFound
+	}
+	return dockerapi.Image{ID: ref, Labels: e.labels[ref]}, nil
+}
+
+func (e *fakeEngine) Images(_ context.Context, label string) ([]dockerapi.Image, error) {
+	key, value, _ := strings.Cut(label, "=")
+	var list []dockerapi.Image
+	for _, id := range slices.Sorted(maps.Keys(e.labels)) {
+		if e.labels[id][key] == value {
+			list = append(list, dockerapi.Image{ID: id, Labels: e.labels[id]})
+		}
+	}
+	return list, nil
 }
 
 func manifest(name string) string { return "sha256:" + name }

@@ -28,6 +28,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/iso/layer"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
 	"github.com/bulkhead-os/bulkhead/sysdocker/preload"
+	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
 )
 
 // limit is how long anything may take on a busy build machine.
@@ -94,6 +95,29 @@ func TestRealEngine(t *testing.T) {
 		engine.StopContainerd()
 		engine.StartContainerd()
 		m.kill("udev")
+	})
+	t.Run("other images", func(t *testing.T) {
+		m.t = t
+		before := m.containers()
+		good, broken := m.loadImage("good", busybox), m.loadImage("broken", os.DevNull)
+		ask := func(verb steer.Verb, image string) error {
+			return first.request(t.Context(), steer.Request{Verb: verb, Service: "network", Image: image}, func(string) {})
+		}
+		if err := ask(steer.Upgrade, broken); err == nil || !strings.Contains(err.Error(), "the shipped image runs again") {
+			t.Errorf("upgrade to a broken image: %v", err)
+		}
+		if err := ask(steer.Upgrade, good); err != nil {
+			t.Error(err)
+		}
+		if got := m.containers()["network"]; got.ImageID != good || got.State != dockerapi.Running {
+			t.Errorf("after the upgrade: %+v", got)
+		}
+		if err := ask(steer.Rollback, ""); err != nil {
+			t.Error(err)
+		}
+		if got := m.containers(); got["network"].ImageID != before["network"].ImageID || got["udev"].ID != before["udev"].ID {
+			t.Errorf("after the rollback: %+v", got)
+		}
 	})
 	m.t = t
 	first.stop()
@@ -183,7 +207,7 @@ func (m *testMachine) buildImages(version, busybox string) {
 	l := busyboxLayer(m.t, m.dir, busybox)
 	m.index = images.Index{}
 	for _, d := range m.decls {
-		img, err := image.New(d, version, []layer.Layer{l})
+		img, err := image.New(d, version, []layer.Layer{l}, nil)
 		if err != nil {
 			m.t.Fatal(err)
 		}
@@ -195,10 +219,34 @@ func (m *testMachine) buildImages(version, busybox string) {
 	}
 }
 
+// loadImage loads another image of the last service, with this program for
+// busybox, and returns its ID.
+func (m *testMachine) loadImage(version, program string) string {
+	m.t.Helper()
+	img, err := image.New(m.decls[len(m.decls)-1], version, []layer.Layer{busyboxLayer(m.t, m.t.TempDir(), program)}, nil)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	archive := filepath.Join(m.t.TempDir(), "image.tar")
+	if err := img.WriteFile(archive); err != nil {
+		m.t.Fatal(err)
+	}
+	f, err := os.Open(archive)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer f.Close()
+	if err := m.client.LoadImage(m.t.Context(), f); err != nil {
+		m.t.Fatal(err)
+	}
+	return img.IndexEntry().Manifest
+}
+
 // booted is a machine that has come up.
 type booted struct {
 	images  int
 	settled []string
+	request func(context.Context, steer.Request, func(string)) error
 	stop    func()
 }
 
@@ -212,13 +260,20 @@ func (m *testMachine) boot() booted {
 	if err != nil {
 		m.t.Fatal(err)
 	}
+	records, err := steer.Open(filepath.Join(m.dir, "services.json"))
+	if err != nil {
+		m.t.Fatal(err)
+	}
 	log := slog.New(slog.NewTextHandler(m.t.Output(), nil))
 	var b booted
 	var mu sync.Mutex
 	up := make(chan int, 1)
 	s := &supervisor{
 		engine: m.client, images: &preload.Loader{Store: m.client, Dir: m.dir, Log: log}, log: log,
-		decls: m.decls, services: services, condition: condition,
+		decls: m.decls, services: services, condition: condition, records: records,
+		serve: func(_ context.Context, handle func(context.Context, steer.Request, func(string)) error) {
+			b.request = handle
+		},
 		settled: func(s plan.Service, _ float64, err error) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -227,8 +282,8 @@ func (m *testMachine) boot() booted {
 			}
 			b.settled = append(b.settled, s.Name)
 		},
-		recovered: func(plan.Service) {},
-		booted:    func(_ context.Context, images int) { up <- images },
+		recovered: func(plan.Service) {}, troubled: func(string, error) {},
+		booted: func(_ context.Context, images int) { up <- images },
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

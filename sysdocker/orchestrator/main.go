@@ -2,8 +2,8 @@ package orchestrator
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -21,6 +21,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/wait"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
 	"github.com/bulkhead-os/bulkhead/sysdocker/preload"
+	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
 )
 
 // apiLimit is how long PID 1 may take to serve the API before this program
@@ -63,25 +64,60 @@ func run(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	defer engine.Close()
-	decls, services, err := readServices()
+	// An orchestrator that ended in the middle of a switch has left it.
+	if err := os.Remove(layout.UserDrain); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		log.Warn("user containers stop with their engine", "error", err)
+	}
+	records, err := steer.Open(layout.ServiceRecords)
+	if err != nil {
+		announce(log, kmsg.Failure("services", err, "what ros service stop and upgrade did counts no more: say it again"))
+	}
+	decls, further, err := readServices(records.Engines())
+	if err != nil {
+		return err
+	}
+	services, err := further(records.Engines())
 	if err != nil {
 		if len(services) == 0 {
 			return err
 		}
 		announce(log, kmsg.Failure("services", err, "the image was built wrongly: install another version"))
 	}
+	configured := make(chan wishes)
+	go awaitWishes(ctx, services, log, configured)
+	user, err := dockerapi.New(layout.UserSocket)
+	if err != nil {
+		return err
+	}
+	defer user.Close()
+	problems := newProblems(layout.ServiceProblems, log)
+	keeper := newKeeper(engine, user, records, problems, log)
 	s := &supervisor{
-		engine:    engine,
-		images:    &preload.Loader{Store: engine, Dir: layout.ImagesDir, Log: log},
-		log:       log,
-		decls:     decls,
-		services:  services,
-		condition: condition,
-		settled:   rec.settled,
-		recovered: rec.recovered,
+		engine:   engine,
+		images:   &preload.Loader{Store: engine, Dir: layout.ImagesDir, Log: log},
+		log:      log,
+		decls:    decls,
+		services: services,
+		stored:   storedWishes(services, log),
+		wishes:   configured,
+		records:  records,
+		console:  machineConsole(log),
+		serve: func(ctx context.Context, handle func(context.Context, steer.Request, func(string)) error) {
+			if err := steer.Serve(ctx, layout.SteerSocket, handle); err != nil {
+				log.Error("no requests from ros", "error", err)
+			}
+		},
+		configured: keeper.steer,
+		drain:      drain,
+		further:    further,
+		wipe:       wipeEngine,
+		condition:  condition,
+		settled:    rec.settled,
+		recovered:  rec.recovered,
+		troubled:   problems.ofOS,
 		booted: func(ctx context.Context, images int) {
 			rec.finish(images)
-			go runConfigured(ctx, engine, log)
+			go keeper.run(ctx)
 			// What the boot needed is not needed any more.
 			debug.FreeOSMemory()
 		},
@@ -89,26 +125,29 @@ func run(ctx context.Context, log *slog.Logger) error {
 	return s.run(ctx)
 }
 
-// readServices returns what the machine consists of.
-func readServices() ([]images.Declaration, []plan.Service, error) {
+// readServices returns what the machine consists of, with further user engines,
+// and what makes its services for other ones.
+func readServices(engines map[string]int) ([]images.Declaration, func(map[string]int) ([]plan.Service, error), error) {
 	decls, err := images.Load()
 	if err != nil {
 		return nil, nil, err
 	}
-	text, err := os.ReadFile(layout.ImageIndex)
+	index, err := images.ReadIndex(layout.ImageIndex)
 	if err != nil {
 		return nil, nil, err
-	}
-	var index images.Index
-	if err := json.Unmarshal(text, &index); err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", layout.ImageIndex, err)
 	}
 	bootID, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return nil, nil, err
 	}
-	services, err := plan.Services(decls, index, strings.TrimSpace(string(bootID)))
-	return decls, services, err
+	all, _, err := plan.WithEngines(decls, index, engines)
+	return all, furtherEngines(decls, index, strings.TrimSpace(string(bootID))), err
+}
+
+// drain announces that user Docker's containers are to stop with their engine,
+// until end is called.
+func drain() (end func(), err error) {
+	return func() { _ = os.Remove(layout.UserDrain) }, os.WriteFile(layout.UserDrain, nil, 0o644)
 }
 
 // condition is what makes a service ready.

@@ -113,3 +113,15 @@ func (u *unit) settle(err error) {
 		u.log.Info("service is ready again")
 	}
 }
+
+// release lets those go on that wait for a service which is not to run.
+func (u *unit) release() {
+	u.mu.Lock()
+	first := !u.isSettled
+	u.isSettled = true
+	u.mu.Unlock()
+	if first {
+		u.stopClock()
+		close(u.settled)
+	}
+}

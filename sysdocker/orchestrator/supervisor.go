@@ -20,6 +20,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	"github.com/bulkhead-os/bulkhead/internal/wait"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
+	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
 )
 
 // engine is the part of the system daemon that services are run with.
@@ -30,12 +31,15 @@ type engine interface {
 	Stop(ctx context.Context, id string) error
 	Remove(ctx context.Context, id string) error
 	ExitCode(ctx context.Context, id string) (int64, error)
+	Image(ctx context.Context, ref string) (dockerapi.Image, error)
+	Images(ctx context.Context, label string) ([]dockerapi.Image, error)
 	Changes(ctx context.Context, label string, changed func(value string)) error
 }
 
 // imageLoader provides the shipped images; see preload.Loader.
 type imageLoader interface {
 	Ensure(ctx context.Context, e images.IndexEntry) (loaded bool, err error)
+	Have(ctx context.Context, ref string) error
 	Replace(ctx context.Context, e images.IndexEntry) error
 }
 
@@ -46,6 +50,20 @@ type supervisor struct {
 	log      *slog.Logger
 	decls    []images.Declaration // for telling orphans
 	services []plan.Service
+	// stored is what the configuration of earlier boots wants, and wishes
+	// brings what the whole of it does; it may be nil.
+	stored wishes
+	wishes <-chan wishes
+	// records are what people want; serve hands their requests on to a handler
+	// until ctx ends.
+	records *steer.Store
+	console consoleKey
+	serve   func(ctx context.Context, handle func(context.Context, steer.Request, func(string)) error)
+	// configured carries out requests about services of the configuration.
+	configured func(ctx context.Context, r steer.Request, progress func(string)) error
+	// drain announces that user Docker's containers are to stop with their
+	// engine, until end is called.
+	drain func() (end func(), err error)
 	// condition makes the wait for a service's readiness.
 	condition func(images.Ready) wait.Condition
 	// settled is called once per service, when it is ready or late: err says
@@ -53,23 +71,46 @@ type supervisor struct {
 	settled func(s plan.Service, began float64, err error)
 	// recovered is called when a service that was late is ready.
 	recovered func(s plan.Service)
+	// troubled is called with what is wrong with a service, and with nil when it
+	// is ready.
+	troubled func(service string, err error)
 	// booted is called when every service is settled, with the number of
 	// images that had to be loaded.
 	booted func(ctx context.Context, images int)
 
+	// further makes the services of user engines, by their numbers; wipe removes
+	// what one has left on the machine.
+	further func(engines map[string]int) ([]plan.Service, error)
+	wipe    func(service string) error
+
 	turns  turns
 	loaded atomic.Int64
+	// launch runs a unit until ctx ends.
+	launch func(u *unit, existing []dockerapi.Container)
+
+	fleetMu sync.Mutex // guards fleet
+	fleet   []*unit    // replaced, not changed
 }
 
 // run brings everything up and keeps it up until ctx ends; then it stops
 // everything.
 func (s *supervisor) run(ctx context.Context) error {
 	units := s.units()
+	s.fleet = units
 	s.turns.free = max(2, runtime.NumCPU())
 	var running sync.WaitGroup
+	s.launch = func(u *unit, existing []dockerapi.Container) {
+		ctx, cancel := context.WithCancel(ctx)
+		u.dismiss = cancel
+		running.Go(func() {
+			defer close(u.gone)
+			defer cancel()
+			u.run(ctx, existing)
+		})
+	}
 	// Listen before looking, so that no change falls in between.
 	listening := make(chan struct{})
-	running.Go(func() { s.listen(ctx, units, listening) })
+	running.Go(func() { s.listen(ctx, listening) })
 	select {
 	case <-listening:
 	case <-ctx.Done():
@@ -84,8 +125,22 @@ func (s *supervisor) run(ctx context.Context) error {
 		u.turn = s.turns.ask(u.service.Priority)
 	}
 	for _, u := range units {
-		running.Go(func() { u.run(ctx, existing) })
+		s.launch(u, existing)
 	}
+	running.Go(func() {
+		s.serve(ctx, func(ctx context.Context, r steer.Request, progress func(string)) error {
+			return s.steer(ctx, r, progress)
+		})
+	})
+	running.Go(func() {
+		select {
+		case w := <-s.wishes:
+			for _, u := range s.all() {
+				u.wish(w)
+			}
+		case <-ctx.Done():
+		}
+	})
 	running.Go(func() {
 		for _, u := range units {
 			select {
@@ -101,28 +156,43 @@ func (s *supervisor) run(ctx context.Context) error {
 	return s.stop(context.WithoutCancel(ctx))
 }
 
+// all are the units that there are now.
+func (s *supervisor) all() []*unit {
+	s.fleetMu.Lock()
+	defer s.fleetMu.Unlock()
+	return s.fleet
+}
+
 // units makes a unit of each service and ties it to those it waits for.
 func (s *supervisor) units() []*unit {
-	byName := make(map[string]*unit)
 	var units []*unit
 	for _, service := range s.services { // dependencies come first
-		u := &unit{
-			supervisor: s,
-			service:    service,
-			log:        s.log.With("service", service.Name),
-			settled:    make(chan struct{}),
-			poke:       make(chan struct{}, 1),
-		}
-		for _, name := range service.Decl.After {
-			// A service that cannot be run at all is not waited for.
-			if dep, ok := byName[name]; ok {
-				u.after = append(u.after, dep)
-			}
-		}
-		byName[service.Name] = u
-		units = append(units, u)
+		units = append(units, s.newUnit(service, units))
 	}
 	return units
+}
+
+// newUnit makes the unit of a service, which may wait for others.
+func (s *supervisor) newUnit(service plan.Service, others []*unit) *unit {
+	r := s.records.Get(service.Name)
+	u := &unit{
+		supervisor: s,
+		service:    service,
+		log:        s.log.With("service", service.Name),
+		settled:    make(chan struct{}),
+		gone:       make(chan struct{}),
+		poke:       make(chan struct{}, 1),
+		files:      s.stored.files[service.Name],
+		stopped:    r.Stopped,
+		source:     source{image: r.Image},
+	}
+	for _, o := range others {
+		// A service that cannot be run at all is not waited for.
+		if slices.Contains(service.Decl.After, o.service.Name) {
+			u.after = append(u.after, o)
+		}
+	}
+	return u
 }
 
 func byPriority(units []*unit) []*unit {
@@ -133,7 +203,7 @@ func byPriority(units []*unit) []*unit {
 
 // listen tells units about changes of their containers. Whatever happens while
 // the stream is broken is made up for by telling all of them afterwards.
-func (s *supervisor) listen(ctx context.Context, units []*unit, listening chan<- struct{}) {
+func (s *supervisor) listen(ctx context.Context, listening chan<- struct{}) {
 	pause := firstPause
 	first := true
 	for ctx.Err() == nil {
@@ -144,7 +214,7 @@ func (s *supervisor) listen(ctx context.Context, units []*unit, listening chan<-
 				close(listening)
 				return
 			}
-			for _, u := range units {
+			for _, u := range s.all() {
 				if name == "" || name == u.service.Name {
 					u.look()
 				}
@@ -175,7 +245,11 @@ const stopMargin = 10 * time.Second
 func (s *supervisor) stop(ctx context.Context) error {
 	var mu sync.Mutex
 	var errs []error
-	for _, group := range plan.StopOrder(s.services) {
+	var services []plan.Service
+	for _, u := range s.all() {
+		services = append(services, u.service)
+	}
+	for _, group := range plan.StopOrder(services) {
 		var stopping sync.WaitGroup
 		for _, service := range group {
 			stopping.Go(func() {

@@ -21,6 +21,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	"github.com/bulkhead-os/bulkhead/internal/wait"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
+	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
 )
 
 // bench is a supervisor on a fake engine, in a synctest bubble.
@@ -29,6 +30,9 @@ type bench struct {
 	engine     *fakeEngine
 	conditions *fakeConditions
 	stop       func() // ends the supervisor and waits for it
+	wishes     chan wishes
+	records    *steer.Store
+	request    func(context.Context, steer.Request, func(string)) error
 
 	mu      sync.Mutex
 	settled []string // "name" or "name: error"
@@ -42,14 +46,47 @@ func service(name string, after ...string) images.Declaration {
 	}}
 }
 
+func works() error { return nil }
+
 func start(t *testing.T, decls ...images.Declaration) *bench {
 	return startOn(t, newFakeEngine(), decls...)
 }
 
 func startOn(t *testing.T, e *fakeEngine, decls ...images.Declaration) *bench {
-	b := &bench{T: t, engine: e, conditions: &fakeConditions{holds: map[string]bool{}}}
+	return startWith(t, e, filepath.Join(t.TempDir(), "services.json"), decls...)
+}
+
+// startWith starts a supervisor with the records of one before.
+func startWith(t *testing.T, e *fakeEngine, file string, decls ...images.Declaration) *bench {
+	records, err := steer.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{T: t, engine: e, conditions: &fakeConditions{holds: map[string]bool{}}, wishes: make(chan wishes), records: records}
 	s := &supervisor{
+		wishes:  b.wishes,
+		records: records,
+		serve: func(_ context.Context, handle func(context.Context, steer.Request, func(string)) error) {
+			b.request = handle
+		},
+		console: consoleKey{
+			boot: func() (string, bool) {
+				name := e.console
+				e.console = ""
+				return name, name != ""
+			},
+			problem: func(err error) { e.told = append(e.told, err.Error()) },
+			keep: func(_ context.Context, name string) error {
+				e.kept = append(e.kept, name)
+				return nil
+			},
+		},
 		engine: e, images: e, log: slog.New(slog.DiscardHandler), decls: decls, services: declare(decls...),
+		further: furtherFor(decls),
+		wipe:    func(service string) error { return e.call("wipe", service, works) },
+		drain: func() (func(), error) {
+			return func() { _ = e.call("end", "drain", works) }, e.call("begin", "drain", works)
+		},
 		condition: func(r images.Ready) wait.Condition { return fakeCondition{b.conditions, r.File + r.Docker} },
 		settled: func(s plan.Service, _ float64, err error) {
 			b.mu.Lock()
@@ -60,6 +97,7 @@ func startOn(t *testing.T, e *fakeEngine, decls ...images.Declaration) *bench {
 			}
 			b.settled = append(b.settled, line)
 		},
+		troubled: func(string, error) {},
 		recovered: func(s plan.Service) {
 			b.mu.Lock()
 			defer b.mu.Unlock()

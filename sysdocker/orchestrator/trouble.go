@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"log/slog"
 	"time"
 
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
@@ -23,10 +24,21 @@ const (
 	failedStart
 	ended // or was removed
 	unhealthy
+	outdated  // its files or its image have changed
+	unwanted  // as it runs: the configuration asks for a restart
+	dismissed // it is not to run
 )
 
 func (p problem) String() string {
-	return [...]string{"none", "does not start", "ended", "is unhealthy"}[p]
+	return [...]string{"none", "does not start", "ended", "is unhealthy", "is outdated", "is to be restarted", "is not to run"}[p]
+}
+
+// level is how loudly it is logged.
+func (p problem) level() slog.Level {
+	if p > unhealthy {
+		return slog.LevelInfo
+	}
+	return slog.LevelWarn
 }
 
 // trouble is what went wrong with a service since it last was well. It decides
@@ -39,6 +51,12 @@ type trouble struct {
 
 // next returns what to do about p.
 func (t *trouble) next(p problem) (time.Duration, plan.Options) {
+	switch p {
+	case outdated, dismissed:
+		return 0, plan.Options{}
+	case unwanted:
+		return 0, plan.Options{Restart: "rancher.restart_services"}
+	}
 	t.pause = min(max(2*t.pause, firstPause), lastPause)
 	t.counts[p]++
 	n := t.counts[p]
@@ -57,6 +75,15 @@ func (t *trouble) next(p problem) (time.Duration, plan.Options) {
 		return t.pause, plan.Options{Restart: "is unhealthy"}
 	}
 	return t.pause, plan.Options{}
+}
+
+// total is how often something went wrong.
+func (t *trouble) total() int {
+	n := 0
+	for _, count := range t.counts {
+		n += count
+	}
+	return n
 }
 
 // calm forgets the past.

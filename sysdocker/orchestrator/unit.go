@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/bulkhead-os/bulkhead/images"
 	"github.com/bulkhead-os/bulkhead/internal/bootlog"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	"github.com/bulkhead-os/bulkhead/internal/wait"
@@ -28,6 +30,9 @@ type unit struct {
 	// settled is closed once the service is ready, or late.
 	settled chan struct{}
 	poke    chan struct{}
+	// dismiss ends the unit's work, and gone is closed when it has ended.
+	dismiss context.CancelFunc
+	gone    chan struct{}
 	turn    *turn // asked for ahead
 
 	mu        sync.Mutex // guards what follows
@@ -36,6 +41,24 @@ type unit struct {
 	isSettled bool
 	isLate    bool   // and that has been told
 	doing     string // for the report of a service that is late
+	files     plan.Files
+	restart   bool // asked for by the configuration
+	stopped   bool // by a request, until another
+	source    source
+	trial     *trial // of source, nil without one
+
+	steering sync.Mutex // held while a request is carried out
+}
+
+// wanted is the service with what the configuration adds to it.
+func (u *unit) wanted() plan.Service {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	s := u.service.WithImage(u.source.image).WithFiles(u.files)
+	if u.source.kept {
+		return s.Kept()
+	}
+	return s
 }
 
 // look makes the unit look at its container soon.
@@ -52,9 +75,24 @@ func (u *unit) run(ctx context.Context, existing []dockerapi.Container) {
 	defer u.stopClock()
 	var t trouble
 	var opts plan.Options
+	u.beforeFirst(ctx)
 	for {
+		if u.isStopped() {
+			u.rest(ctx, existing)
+			var err error
+			if existing, err = u.containers(ctx); err != nil {
+				return
+			}
+			continue
+		}
 		what := failedStart
 		err := u.bring(ctx, existing, opts)
+		if errors.Is(err, errOtherConsole) {
+			if existing, err = u.containers(ctx); err != nil {
+				return
+			}
+			continue
+		}
 		if err == nil {
 			if u.service.Once() {
 				return
@@ -68,10 +106,30 @@ func (u *unit) run(ctx context.Context, existing []dockerapi.Container) {
 		var pause time.Duration
 		pause, opts = t.next(what)
 		u.note("%s: %v", what, err)
-		u.log.Warn("service "+what.String(), "error", err, "again_in", pause)
+		if what <= unhealthy {
+			u.troubled(u.service.Name, fmt.Errorf("it %s: %w", what, err))
+		}
+		u.log.Log(ctx, what.level(), "service "+what.String(), "error", err, "again_in", pause)
+		u.giveUp(what, err, &t)
 		sleep(ctx, pause)
 		if existing, err = u.containers(ctx); err != nil {
 			return
+		}
+	}
+}
+
+// beforeFirst finds out what there is to know before the first look.
+func (u *unit) beforeFirst(ctx context.Context) {
+	stopped := u.isStopped()
+	runs := u.sourceOf(ctx, u.runs().image)
+	u.mu.Lock()
+	u.source = runs
+	u.mu.Unlock()
+	// A console that is stopped may be wanted in this boot.
+	if stopped && u.service.Name == images.Console {
+		u.endTurn()
+		if u.awaitOthers(ctx) == nil {
+			u.chooseConsole(ctx)
 		}
 	}
 }
@@ -93,7 +151,7 @@ func (u *unit) containers(ctx context.Context) ([]dockerapi.Container, error) {
 func (u *unit) bring(ctx context.Context, existing []dockerapi.Container, opts plan.Options) error {
 	defer u.endTurn()
 	id := ""
-	for _, a := range plan.Bring(u.service, existing, opts) {
+	for _, a := range plan.Bring(u.wanted(), existing, opts) {
 		if err := u.prepare(ctx, a.Kind); err != nil {
 			return err
 		}
@@ -133,6 +191,9 @@ func (u *unit) prepare(ctx context.Context, k plan.Kind) error {
 		u.endTurn()
 		if err := u.awaitOthers(ctx); err != nil {
 			return err
+		}
+		if u.chooseConsole(ctx) {
+			return errOtherConsole
 		}
 	}
 	return u.awaitTurn(ctx)
@@ -194,16 +255,10 @@ func (u *unit) do(ctx context.Context, a plan.Action, id string) (string, error)
 		return id, nil
 	case plan.RemoveContainer:
 		return "", u.engine.Remove(ctx, id)
-	case plan.LoadImage:
-		loaded, err := u.images.Ensure(ctx, u.service.Image)
-		if loaded {
-			u.loaded.Add(1)
-		}
-		return "", err
-	case plan.ReplaceImage:
-		return "", u.images.Replace(ctx, u.service.Image)
+	case plan.LoadImage, plan.ReplaceImage:
+		return "", u.provideImage(ctx, a.Kind)
 	case plan.CreateContainer:
-		return u.engine.Create(ctx, u.service.Name, u.service.Spec)
+		return u.engine.Create(ctx, u.service.Name, u.wanted().Spec)
 	case plan.StartContainer:
 		return id, u.engine.Start(ctx, id)
 	case plan.WaitReady: // watch does
@@ -212,6 +267,28 @@ func (u *unit) do(ctx context.Context, a plan.Action, id string) (string, error)
 		return id, u.awaitExit(ctx, id)
 	}
 	return "", fmt.Errorf("BUG: unknown action %s", a.Kind)
+}
+
+// provideImage makes sure that there is an image. One that was not shipped
+// cannot be loaded again.
+func (u *unit) provideImage(ctx context.Context, k plan.Kind) error {
+	wanted := u.wanted()
+	image := wanted.Image
+	switch {
+	case wanted.Foreign():
+		err := u.images.Have(ctx, image.Ref)
+		if dockerapi.IsNotFound(err) {
+			err = fmt.Errorf("%w: %w", errImageGone, err)
+		}
+		return err
+	case k == plan.ReplaceImage:
+		return u.images.Replace(ctx, image)
+	}
+	loaded, err := u.images.Ensure(ctx, image)
+	if loaded {
+		u.loaded.Add(1)
+	}
+	return err
 }
 
 // awaitOthers waits until the services that this one needs are settled.
@@ -266,6 +343,7 @@ func (u *unit) watch(ctx context.Context, t *trouble) (problem, error) {
 		case <-ready:
 			ready = nil
 			u.settle(nil)
+			u.troubled(u.service.Name, nil)
 			calm = time.After(calmAfter)
 		case <-calm:
 			calm = nil
@@ -289,18 +367,48 @@ func (u *unit) inspect(ctx context.Context) (problem, error) {
 		u.log.Warn("no look at the container", "error", err)
 		return none, nil
 	}
+	if u.isStopped() {
+		return dismissed, errors.New("asked for")
+	}
+	wanted := u.wanted()
 	status := "removed"
 	for _, c := range existing {
-		if c.Name == u.service.Name && c.State == dockerapi.Running && c.Health == dockerapi.Unhealthy {
-			return u.unhealthy()
+		if c.Name == u.service.Name && c.State == dockerapi.Running {
+			switch {
+			case c.Labels[plan.LabelSpec] != wanted.Spec.Config.Labels[plan.LabelSpec]:
+				u.takeRestart() // It has one.
+				return outdated, errors.New("it has other files or another image now")
+			case u.takeRestart():
+				return unwanted, errors.New("rancher.restart_services names it")
+			case c.Health == dockerapi.Unhealthy:
+				return u.unhealthy()
+			}
 		}
 		status = c.Status
 	}
 	// Anything to do beside waiting?
-	if len(plan.Bring(u.service, existing, plan.Options{})) > 1 {
+	if len(plan.Bring(wanted, existing, plan.Options{})) > 1 {
 		return ended, errors.New(status)
 	}
 	return none, nil
+}
+
+// takeRestart tells whether a restart has been asked for, once.
+func (u *unit) takeRestart() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	asked := u.restart
+	u.restart = false
+	return asked
+}
+
+// wish takes over what the configuration wants of the service.
+func (u *unit) wish(w wishes) {
+	u.mu.Lock()
+	u.files = w.files[u.service.Name]
+	u.restart = slices.Contains(w.restart, u.service.Name)
+	u.mu.Unlock()
+	u.look()
 }
 
 func (u *unit) unhealthy() (problem, error) {

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,7 +22,17 @@ import (
 type endStep struct {
 	name  string
 	limit time.Duration
+	// least is what it has in any case, however little is left of
+	// rancher.shutdown_timeout.
+	least time.Duration
 	do    func(context.Context) error
+}
+
+// within returns the step with no more time than is left for all, but its
+// least.
+func (st endStep) within(left time.Duration) endStep {
+	st.limit = min(st.limit, max(left, st.least))
+	return st
 }
 
 // Limits of the end. Together with the services' own they bound it.
@@ -31,6 +44,7 @@ const (
 	killLimit    = 5 * time.Second
 	unmountLimit = 30 * time.Second
 	syncLimit    = 30 * time.Second
+	askLimit     = time.Second // least time of a program that is asked to stop
 )
 
 // endSteps is the end of the machine, in order. What still runs after the
@@ -42,13 +56,14 @@ func (s *system) endSteps(hung bool) []endStep {
 		services, daemon = hungLimit, hungLimit
 	}
 	return []endStep{
-		{"services", services, s.stopOrchestrator},
-		{"daemon", daemon, s.stopDaemon},
-		{"containerd", containerdStop + time.Second, s.stopContainerd},
-		{"processes", processGrace + killLimit, func(ctx context.Context) error { return endProcesses(ctx, processGrace) }},
-		{"log", time.Second, func(context.Context) error { return s.logFile.Close() }},
-		{"unmount", unmountLimit, unmountAll},
-		{"sync", syncLimit, func(context.Context) error { unix.Sync(); return nil }},
+		{"services", services, askLimit, s.stopOrchestrator},
+		{"daemon", daemon, askLimit, s.stopDaemon},
+		{"containerd", containerdStop + time.Second, askLimit, s.stopContainerd},
+		{"processes", processGrace + killLimit, killLimit, endProcesses},
+		{"log", time.Second, time.Second, func(context.Context) error { return s.logFile.Close() }},
+		// What has been written must reach the disk, in its own time.
+		{"unmount", unmountLimit, unmountLimit, unmountAll},
+		{"sync", syncLimit, syncLimit, func(context.Context) error { unix.Sync(); return nil }},
 	}
 }
 
@@ -68,8 +83,16 @@ func (s *system) end(action power.Action) {
 	if err != nil {
 		s.announce(fmt.Sprintf("bulkhead: System Docker does not answer, services end by signal: %v", err))
 	}
+	limit, bounded, limitErr := readTimeout(layout.ShutdownTimeout)
+	if limitErr != nil {
+		s.log.Error("rancher.shutdown_timeout", "error", limitErr)
+	}
+	began := time.Now()
 	for _, st := range s.endSteps(err != nil) {
 		start := time.Now()
+		if bounded {
+			st = st.within(limit - start.Sub(began))
+		}
 		if err := s.bounded(st); err != nil {
 			s.announce(fmt.Sprintf("bulkhead: %s: %v; going on", st.name, err))
 			continue
@@ -80,6 +103,22 @@ func (s *system) end(action power.Action) {
 	if err := power.Now(action); err != nil {
 		s.announce(fmt.Sprintf("bulkhead: %v", err))
 	}
+}
+
+// readTimeout reads a number of seconds from a file, if there is one.
+func readTimeout(path string) (limit time.Duration, found bool, err error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	seconds, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return 0, false, fmt.Errorf("%s: %w", path, err)
+	}
+	return time.Duration(seconds) * time.Second, true, nil
 }
 
 // bounded runs one step until it is done, its time is up, or someone at the
@@ -151,10 +190,15 @@ func (s *system) stopContainerd(context.Context) error {
 	return nil
 }
 
-// endProcesses ends every process but this one: SIGTERM, and SIGKILL after
-// grace. It also reaps them all, so nobody may be waiting for a child any more.
-func endProcesses(ctx context.Context, grace time.Duration) error {
+// endProcesses ends every process but this one: SIGTERM, and SIGKILL when only
+// killLimit is left. It also reaps them all, so nobody may be waiting for a
+// child any more.
+func endProcesses(ctx context.Context) error {
 	signalAll(unix.SIGTERM)
+	grace := processGrace
+	if deadline, ok := ctx.Deadline(); ok {
+		grace = time.Until(deadline) - killLimit
+	}
 	gentle, cancel := context.WithTimeout(ctx, grace)
 	defer cancel()
 	if waitAlone(gentle) == nil {

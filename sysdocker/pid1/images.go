@@ -2,10 +2,7 @@ package pid1
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -61,7 +58,7 @@ func (s *system) registerLayers(ctx context.Context) error {
 }
 
 func register(ctx context.Context, client *containerd.Client) ([]layers.Action, error) {
-	idx, err := readIndex(layout.ImageIndex)
+	idx, err := images.ReadIndex(layout.ImageIndex)
 	if err != nil {
 		return nil, err
 	}
@@ -70,19 +67,6 @@ func register(ctx context.Context, client *containerd.Client) ([]layers.Action, 
 		return nil, err
 	}
 	return store.Register(ctx, idx)
-}
-
-// readIndex returns the list of the shipped images.
-func readIndex(path string) (images.Index, error) {
-	var idx images.Index
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return idx, err
-	}
-	if err := json.Unmarshal(text, &idx); err != nil {
-		return idx, fmt.Errorf("%s: %w", path, err)
-	}
-	return idx, nil
 }
 
 // orchestratorMargin is what the orchestrator gets beyond the services' own

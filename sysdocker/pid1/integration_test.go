@@ -185,7 +185,7 @@ func (m *machine) shipImage() []byte {
 	dir := filepath.Join(layout.LayersDir, diffID, "bin")
 	must(m.t, os.MkdirAll(filepath.Join(m.top, dir), 0o755))
 	m.write(filepath.Join(dir, "busybox"), string(program), 0o755)
-	img, err := image.New(images.Declaration{Name: "test"}, "1", []layer.Layer{{Name: "test", DiffID: diffID}})
+	img, err := image.New(images.Declaration{Name: "test"}, "1", []layer.Layer{{Name: "test", DiffID: diffID}}, nil)
 	must(m.t, err)
 	m.write(layout.ImageIndex, `{"images":[{"name":"test","diff_ids":["sha256:`+diffID+`"]}]}`, 0o644)
 	archive, err := img.Bare()

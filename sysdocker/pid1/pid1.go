@@ -114,6 +114,7 @@ func (s *system) steps() []step {
 		{name: "config", do: s.checkConfig, optional: true},
 		{name: "daemon-start", do: s.startDaemon},
 		{name: "images-start", do: s.startImages},
+		{name: "proxies-start", do: s.startProxies, optional: true},
 	}
 }
 

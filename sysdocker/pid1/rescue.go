@@ -95,9 +95,9 @@ const restartLimit = 15 * time.Second
 // restart runs PID 1 anew. It returns only when that fails.
 func (s *system) restart(a attempt) error {
 	for _, st := range []endStep{
-		{"services", restartLimit, s.stopOrchestrator},
-		{"daemon", restartLimit, s.stopDaemon},
-		{"containerd", restartLimit, s.stopContainerd},
+		{name: "services", limit: restartLimit, do: s.stopOrchestrator},
+		{name: "daemon", limit: restartLimit, do: s.stopDaemon},
+		{name: "containerd", limit: restartLimit, do: s.stopContainerd},
 	} {
 		if err := s.bounded(st); err != nil {
 			s.log.Warn("left over from the last attempt", "what", st.name, "error", err)

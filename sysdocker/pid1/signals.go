@@ -97,14 +97,14 @@ const stopDaemon = syscall.Signal(34 + 11)
 // taken away from it later, by takeFromDaemon.
 func giveToDaemon() { os.Interrupt = stopDaemon }
 
-// takeFromDaemon takes the signals that are for PID 1 away from the daemon's
-// main, which would exit, a kernel panic, at the fourth. To be called once it
-// has asked for them, which is when the API answers, and at each signal before
-// that.
+// takeFromDaemon takes SIGTERM, which is for PID 1, away from the daemon's main,
+// which would exit, a kernel panic, at the fourth. To be called once it has
+// asked for it, which is when the API answers, and at each signal before that.
 //
 // Ignore and not Reset, because Go's default action for SIGTERM would be to
-// exit; a signal in the moment between the two calls is lost instead.
+// exit; one in the moment between the two calls is lost instead. None of the
+// OS's own orders is a SIGTERM.
 func (s *signals) takeFromDaemon() {
-	signal.Ignore(syscall.SIGTERM, syscall.SIGINT)
-	signal.Notify(s.orders, endSignals...)
+	signal.Ignore(syscall.SIGTERM)
+	signal.Notify(s.orders, syscall.SIGTERM)
 }

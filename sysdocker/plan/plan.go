@@ -45,7 +45,9 @@ type Action struct {
 	// Container is the ID of an existing container; empty for the one that
 	// the plan creates.
 	Container string
-	Reason    string
+	// Object is the network or the image, for MakeNetwork and PullImage.
+	Object string
+	Reason string
 	// After are the services that must be ready before.
 	After []string
 }
@@ -53,8 +55,11 @@ type Action struct {
 // String is for people and golden files.
 func (a Action) String() string {
 	s := fmt.Sprintf("%s %s", a.Kind, a.Service)
-	if a.Container != "" {
+	switch {
+	case a.Container != "":
 		s += fmt.Sprintf(" (%.12s)", a.Container)
+	case a.Object != "":
+		s += " (" + a.Object + ")"
 	}
 	if len(a.After) > 0 {
 		s += " after " + strings.Join(a.After, ", ")
@@ -141,7 +146,7 @@ func StopOrder(services []Service) [][]Service {
 	var engines []Service
 	var groups [][]Service
 	for _, s := range services {
-		if s.Engine() {
+		if s.Engine() || s.further() {
 			engines = append(engines, s)
 			continue
 		}
@@ -235,7 +240,7 @@ func replaceReason(s Service, c dockerapi.Container, opts Options) string {
 		return "has the name " + c.Name
 	case c.Labels[LabelSpec] != want[LabelSpec]:
 		return "declaration has changed"
-	case c.ImageID != s.Image.Manifest:
+	case !s.Foreign() && c.ImageID != s.Image.Manifest:
 		return "image has changed"
 	case c.Labels[LabelBoot] != want[LabelBoot]:
 		return "lives for one boot only"

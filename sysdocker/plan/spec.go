@@ -54,7 +54,7 @@ func newSpec(d images.Declaration, image images.IndexEntry, bootID string) (dock
 		Labels:      map[string]string{LabelService: d.Name},
 		Healthcheck: healthcheck(s.Healthcheck),
 		StopSignal:  s.StopSignal,
-		StopTimeout: stopTimeout(s.StopGracePeriod),
+		StopTimeout: stopTimeout(time.Duration(s.StopGracePeriod)),
 	}
 	if s.Uts != "host" {
 		cfg.Hostname = d.Name
@@ -159,11 +159,11 @@ func healthcheck(h *images.Healthcheck) *container.HealthConfig {
 }
 
 // stopTimeout is in whole seconds; nil is Docker's default of 10.
-func stopTimeout(grace images.Duration) *int {
+func stopTimeout(grace time.Duration) *int {
 	if grace == 0 {
 		return nil
 	}
-	seconds := int((time.Duration(grace) + time.Second - 1) / time.Second)
+	seconds := int((grace + time.Second - 1) / time.Second)
 	return &seconds
 }
 

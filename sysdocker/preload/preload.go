@@ -54,6 +54,12 @@ func (l *Loader) Ensure(ctx context.Context, e images.IndexEntry) (loaded bool, 
 	return true, l.replace(ctx, e, reason)
 }
 
+// Have fails if the store has no image of this reference or ID.
+func (l *Loader) Have(ctx context.Context, ref string) error {
+	_, err := l.Store.Image(ctx, ref)
+	return err
+}
+
 // Replace throws the image away and loads it again, for an image that looks
 // whole but makes no containers.
 func (l *Loader) Replace(ctx context.Context, e images.IndexEntry) error {

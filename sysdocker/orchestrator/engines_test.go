@@ -1,0 +1,73 @@
+package orchestrator
+
+import (
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+
+	"github.com/bulkhead-os/bulkhead/images"
+	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
+	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
+)
+
+// furtherFor makes services of the OS and of engines, as the machine does.
+func furtherFor(decls []images.Declaration) func(map[string]int) ([]plan.Service, error) {
+	return func(engines map[string]int) ([]plan.Service, error) {
+		all := append([]images.Declaration{}, decls...)
+		for name := range engines {
+			all = append(all, watched(name))
+		}
+		return declare(all...), nil
+	}
+}
+
+func TestFurtherEngine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newFakeEngine()
+		file := filepath.Join(t.TempDir(), "services.json")
+		b := startWith(t, e, file, watched("ntp"))
+		b.ready("ntp")
+		e.took()
+		b.expectError(b.ask(steer.CreateEngine, "docker-ci", ""))
+		b.expect("load docker-ci", "create docker-ci", "start docker-ci")
+		b.expectError(b.ask(steer.CreateEngine, "docker-ci", ""), "one of this name already")
+		b.expectError(b.ask(steer.CreateEngine, "docker-old", otherImage))
+		b.expect("create docker-old", "start docker-old")
+		if got := b.records.Engines(); got["docker-ci"] != 1 || got["docker-old"] != 2 {
+			t.Errorf("engines %v", got)
+		}
+
+		// It is kept up, and steered, as any service.
+		e.die("docker-ci")
+		b.pass(firstPause)
+		b.expect("start docker-ci")
+		b.expectError(b.ask(steer.Upgrade, "docker-ci", otherImage))
+		e.took()
+
+		b.expectError(b.ask(steer.RemoveEngine, "ntp", ""), "part of the OS")
+		b.expectError(b.ask(steer.RemoveEngine, "docker-ci", ""))
+		b.expect("stop docker-ci", "remove docker-ci", "wipe docker-ci")
+		b.expectError(b.ask(steer.RemoveEngine, "docker-ci", ""), "no OS service docker-ci")
+
+		// One that never works leaves nothing.
+		e.health = map[string]string{"sha256:bad": "starting"}
+		b.expectError(b.ask(steer.CreateEngine, "docker-bad", "sha256:bad"), "is not healthy")
+		b.expect("create docker-bad", "start docker-bad", "stop docker-bad", "remove docker-bad", "wipe docker-bad")
+		if got := b.records.Engines(); len(got) != 1 || got["docker-old"] != 2 {
+			t.Errorf("engines %v", got)
+		}
+	})
+}
+
+func TestFreeNumber(t *testing.T) {
+	if n, err := freeNumber(map[string]int{"a": 1, "b": 3}); n != 2 || err != nil {
+		t.Errorf("freeNumber = %d, %v; want 2", n, err)
+	}
+	full := make(map[string]int)
+	for n := range plan.MaxEngines {
+		full[string(rune('a'+n))] = n + 1
+	}
+	if _, err := freeNumber(full); err == nil {
+		t.Error("there is one more than there can be")
+	}
+}

@@ -1,0 +1,105 @@
+package orchestrator
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
+	"github.com/bulkhead-os/bulkhead/internal/testengine"
+	osconfig "github.com/bulkhead-os/bulkhead/os-config"
+	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
+	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
+)
+
+// TestRealKeeper has a real daemon run services of a configuration.
+func TestRealKeeper(t *testing.T) {
+	testengine.Require(t)
+	busybox := staticBusybox(t)
+	engine := testengine.Start(t)
+	client, err := dockerapi.New(engine.Socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	image := newMachine(t, engine, client, busybox).loadImage("service", busybox)
+	records, err := steer.Open(filepath.Join(t.TempDir(), "services.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const many = 4
+	services := map[string]osconfig.Service{"lost": {Image: "127.0.0.1:1/lost:1", Net: "none"}}
+	for i := range many {
+		services[fmt.Sprintf("many-%d", i)] = osconfig.Service{
+			Image: image, Net: "none", PullPolicy: "never", Restart: "always",
+			Entrypoint: osconfig.Words{"/bin/busybox", "sleep", "1000"}, StopGracePeriod: osconfig.Duration(time.Millisecond),
+		}
+	}
+	list, mistakes := plan.Configure(services, nil, os.ReadFile)
+	if err := mistakes.Err(); err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	k := &keeper{
+		system: client, user: client, read: func() wanted { return wanted{services: list} }, preload: func(context.Context, bool) {},
+		records: records, log: log, orders: make(chan *order), problems: newProblems(filepath.Join(t.TempDir(), "problems"), log),
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { k.run(ctx) })
+	defer running.Wait()
+	defer stop()
+	ask := func(verb steer.Verb, services ...string) error {
+		return k.steer(ctx, steer.Request{Verb: verb, Configured: true, Services: services}, func(string) {})
+	}
+	state := func(name string) dockerapi.State {
+		t.Helper()
+		containers, err := client.Containers(ctx, plan.LabelConfigured+"="+name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(containers) == 0 {
+			return ""
+		}
+		return containers[0].State
+	}
+
+	if err := ask(steer.Up); err == nil || !strings.HasPrefix(err.Error(), "service lost: pull image 127.0.0.1:1/lost:1: ") {
+		t.Errorf("up: %v; want the image that is not to be had", err)
+	}
+	for i := range many {
+		if name := fmt.Sprintf("many-%d", i); state(name) != dockerapi.Running {
+			t.Errorf("%s is %q", name, state(name))
+		}
+	}
+	for _, step := range []struct {
+		verb steer.Verb
+		want dockerapi.State
+	}{
+		{steer.Stop, dockerapi.Exited},
+		{steer.Up, dockerapi.Exited},
+		{steer.Start, dockerapi.Running},
+		{steer.Remove, ""},
+		{steer.Create, dockerapi.Created},
+		{steer.Up, dockerapi.Running},
+	} {
+		if err := ask(step.verb, "many-0"); err != nil {
+			t.Errorf("%s: %v", step.verb, err)
+		}
+		if got := state("many-0"); got != step.want {
+			t.Errorf("after %s it is %q; want %q", step.verb, got, step.want)
+		}
+	}
+	// Whatever is left keeps the engine from ending soon.
+	for i := range many {
+		if err := ask(steer.Remove, fmt.Sprintf("many-%d", i)); err != nil {
+			t.Error(err)
+		}
+	}
+}

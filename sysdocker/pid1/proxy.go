@@ -1,0 +1,50 @@
+package pid1
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/wait"
+)
+
+// configuredLimit is how long a configuration may take to be read. Its sources
+// on the network have at most minutes, and people may give them some more.
+const configuredLimit = 30 * time.Minute
+
+// startProxies begins to wait for the proxies of the configuration.
+func (s *system) startProxies(ctx context.Context) error {
+	s.guard("proxies", func() {
+		err := wait.For(ctx, configuredLimit, wait.File(layout.CloudInitDone), nil)
+		if err == nil {
+			err = useProxies(layout.Proxies)
+		}
+		if err != nil {
+			s.log.Warn("images are pulled without the configuration's proxies", "error", err)
+		}
+	})
+	return nil
+}
+
+// useProxies makes the daemon go through the proxies in a file of NAME=VALUE
+// lines. The daemon asks the environment when it first pulls an image, which it
+// does for nobody before the configuration has been read.
+func useProxies(path string) error {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for line := range strings.Lines(string(text)) {
+		name, value, _ := strings.Cut(strings.TrimRight(line, "\n"), "=")
+		errs = append(errs, os.Setenv(name, value))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,236 @@
+package plan
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"maps"
+	"math"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/docker/go-connections/nat"
+	"github.com/docker/go-units"
+	"github.com/moby/moby/api/types/blkiodev"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
+
+	osconfig "github.com/bulkhead-os/bulkhead/os-config"
+)
+
+// This file translates the keys of a service in Compose's notation, whose
+// values osconfig has checked, into what the daemon takes
+// (https://github.com/compose-spec/compose-spec/blob/main/05-services.md).
+// Errors begin with the key.
+
+// configOf is what belongs to the container wherever it runs.
+// exposed are the ports that it publishes, to which those of its own come.
+func configOf(s osconfig.Service, exposed network.PortSet, env map[string]string, readFile func(string) ([]byte, error)) (*container.Config, error) {
+	vars, err := configuredEnvironment(s, env, readFile)
+	if err != nil {
+		return nil, err
+	}
+	for _, text := range s.Expose {
+		port, err := network.ParsePort(text)
+		if err != nil {
+			return nil, fmt.Errorf(".expose: %w", err)
+		}
+		exposed[port] = struct{}{}
+	}
+	return &container.Config{
+		Image: s.Image, Cmd: s.Command, Entrypoint: s.Entrypoint, Env: vars, ExposedPorts: exposed,
+		Hostname: string(s.Hostname), Domainname: string(s.DomainName), User: s.User, WorkingDir: s.WorkingDir,
+		Tty: s.TTY, OpenStdin: s.StdinOpen, StopSignal: s.StopSignal, StopTimeout: stopTimeout(time.Duration(s.StopGracePeriod)),
+		Healthcheck: healthConfig(s.Healthcheck),
+	}, nil
+}
+
+// hostOf is what ties the container to the machine.
+func hostOf(s osconfig.Service, published network.PortMap) (*container.HostConfig, error) {
+	policy, err := restartPolicy(string(s.Restart))
+	if err != nil {
+		return nil, fmt.Errorf(".restart: %w", err)
+	}
+	resources, err := resourcesOf(s)
+	if err != nil {
+		return nil, err
+	}
+	servers := make([]netip.Addr, 0, len(s.DNS))
+	for _, text := range s.DNS {
+		server, err := netip.ParseAddr(text)
+		if err != nil {
+			return nil, fmt.Errorf(".dns: %w", err)
+		}
+		servers = append(servers, server)
+	}
+	h := &container.HostConfig{
+		Binds: s.Volumes, VolumesFrom: s.VolumesFrom, VolumeDriver: s.VolumeDriver,
+		PortBindings: published, RestartPolicy: policy, Privileged: s.Privileged,
+		CapAdd: s.CapAdd, CapDrop: s.CapDrop, SecurityOpt: s.SecurityOpt, GroupAdd: s.GroupAdd,
+		DNS: servers, DNSOptions: s.DNSOpt, DNSSearch: s.DNSSearch, ExtraHosts: s.ExtraHosts,
+		PidMode: container.PidMode(shared(s.PID)), IpcMode: container.IpcMode(shared(s.IPC)), UTSMode: container.UTSMode(s.UTS),
+		UsernsMode: container.UsernsMode(s.UsernsMode), CgroupnsMode: container.CgroupnsMode(s.Cgroup),
+		ReadonlyRootfs: s.ReadOnly, ShmSize: s.ShmSize.Bytes(), OomScoreAdj: int(s.OOMScoreAdj), Runtime: s.Runtime,
+		Sysctls: s.Sysctls, StorageOpt: s.StorageOpt, Resources: resources,
+		LogConfig: container.LogConfig{Type: orElse(s.Logging.Driver, s.LogDriver), Config: s.Logging.Options},
+	}
+	if h.LogConfig.Config == nil {
+		h.LogConfig.Config = s.LogOpt
+	}
+	if len(s.Tmpfs) > 0 {
+		h.Tmpfs = tmpfs(s.Tmpfs)
+	}
+	if s.Init {
+		h.Init = &s.Init
+	}
+	return h, nil
+}
+
+func resourcesOf(s osconfig.Service) (container.Resources, error) {
+	devices, err := deviceMappings(s.Devices)
+	if err != nil {
+		return container.Resources{}, fmt.Errorf(".%w", err)
+	}
+	r := container.Resources{
+		CgroupParent: s.CgroupParent, Devices: devices, DeviceCgroupRules: s.DeviceCgroupRules,
+		Memory: s.MemLimit.Bytes(), MemoryReservation: s.MemReservation.Bytes(), MemorySwap: s.MemswapLimit.Bytes(),
+		CPUShares: int64(s.CPUShares), CPUQuota: int64(s.CPUQuota), CPUPeriod: int64(s.CPUPeriod),
+		CPURealtimePeriod: int64(s.CPURTPeriod), CPURealtimeRuntime: int64(s.CPURTRuntime), CpusetCpus: s.CPUSet,
+	}
+	if s.CPUs != "" {
+		cpus, err := strconv.ParseFloat(string(s.CPUs), 64)
+		if err != nil {
+			return r, fmt.Errorf(".cpus: %w", err)
+		}
+		r.NanoCPUs = int64(cpus * 1e9)
+	}
+	if s.PidsLimit != 0 {
+		limit := int64(s.PidsLimit)
+		r.PidsLimit = &limit
+	}
+	if s.MemSwappiness != 0 {
+		swappiness := int64(s.MemSwappiness)
+		r.MemorySwappiness = &swappiness
+	}
+	if s.OOMKillDisable {
+		r.OomKillDisable = &s.OOMKillDisable
+	}
+	shareDisks(&r, s.BlkioConfig)
+	for _, name := range slices.Sorted(maps.Keys(s.Ulimits)) {
+		u := s.Ulimits[name]
+		r.Ulimits = append(r.Ulimits, &units.Ulimit{Name: name, Soft: int64(u.Soft), Hard: int64(u.Hard)})
+	}
+	return r, nil
+}
+
+func shareDisks(r *container.Resources, b osconfig.BlockIO) {
+	r.BlkioWeight = uint16(min(b.Weight, math.MaxUint16))
+	for _, d := range b.WeightDevice {
+		r.BlkioWeightDevice = append(r.BlkioWeightDevice,
+			&blkiodev.WeightDevice{Path: string(d.Path), Weight: uint16(min(d.Weight, math.MaxUint16))})
+	}
+	inBytes := func(list []osconfig.DeviceBytes) (limits []*blkiodev.ThrottleDevice) {
+		for _, d := range list {
+			limits = append(limits, &blkiodev.ThrottleDevice{Path: string(d.Path), Rate: uint64(max(d.Rate.Bytes(), 0))})
+		}
+		return limits
+	}
+	inOperations := func(list []osconfig.DeviceOperations) (limits []*blkiodev.ThrottleDevice) {
+		for _, d := range list {
+			limits = append(limits, &blkiodev.ThrottleDevice{Path: string(d.Path), Rate: uint64(d.Rate)})
+		}
+		return limits
+	}
+	r.BlkioDeviceReadBps, r.BlkioDeviceWriteBps = inBytes(b.DeviceReadBPS), inBytes(b.DeviceWriteBPS)
+	r.BlkioDeviceReadIOps, r.BlkioDeviceWriteIOps = inOperations(b.DeviceReadIOPS), inOperations(b.DeviceWriteIOPS)
+}
+
+func healthConfig(h osconfig.Healthcheck) *container.HealthConfig {
+	if h.Disable {
+		return &container.HealthConfig{Test: []string{"NONE"}}
+	}
+	c := container.HealthConfig{
+		Test: h.Test, Interval: time.Duration(h.Interval), Timeout: time.Duration(h.Timeout), Retries: h.Retries,
+		StartPeriod: time.Duration(h.StartPeriod), StartInterval: time.Duration(h.StartInterval),
+	}
+	if len(c.Test) == 0 && c.Interval+c.Timeout+c.StartPeriod+c.StartInterval == 0 && c.Retries == 0 {
+		return nil // the image's own
+	}
+	return &c
+}
+
+// configuredEnvironment returns the variables: those of files, in their order,
+// and then the service's own, which win.
+func configuredEnvironment(s osconfig.Service, env map[string]string, readFile func(string) ([]byte, error)) ([]string, error) {
+	vars := make(map[string]*string)
+	for _, file := range s.EnvFile {
+		text, err := readFile(file)
+		if err != nil {
+			return nil, fmt.Errorf(".env_file: %w", err)
+		}
+		for in := bufio.NewScanner(bytes.NewReader(text)); in.Scan(); {
+			line := strings.TrimSpace(in.Text())
+			if line == "" || strings.HasPrefix(line, "#") {
+				continue
+			}
+			name, value, has := strings.Cut(line, "=")
+			vars[name] = &value
+			if !has {
+				vars[name] = nil
+			}
+		}
+	}
+	maps.Copy(vars, s.Environment)
+	var list []string
+	for _, k := range slices.Sorted(maps.Keys(vars)) {
+		if v := vars[k]; v != nil {
+			list = append(list, k+"="+*v)
+		} else if v, ok := env[k]; ok {
+			list = append(list, k+"="+v)
+		}
+	}
+	return list, nil
+}
+
+// restartPolicy reads Compose's notation: "always", "on-failure:5".
+func restartPolicy(s string) (container.RestartPolicy, error) {
+	name, count, _ := strings.Cut(s, ":")
+	p := container.RestartPolicy{Name: container.RestartPolicyMode(orElse(name, "no"))}
+	if count != "" {
+		n, err := strconv.Atoi(count)
+		if err != nil {
+			return p, fmt.Errorf("%q: want a number behind the colon", s)
+		}
+		p.MaximumRetryCount = n
+	}
+	return p, container.ValidateRestartPolicy(p)
+}
+
+// ports reads `docker run --publish`'s notation.
+func ports(specs []string) (network.PortSet, network.PortMap, error) {
+	_, parsed, err := nat.ParsePortSpecs(specs)
+	if err != nil {
+		return nil, nil, err
+	}
+	exposed, bindings := make(network.PortSet), make(network.PortMap)
+	for p, list := range parsed {
+		port, err := network.ParsePort(string(p))
+		if err != nil {
+			return nil, nil, err
+		}
+		exposed[port] = struct{}{}
+		for _, b := range list {
+			binding := network.PortBinding{HostPort: b.HostPort}
+			if b.HostIP != "" {
+				if binding.HostIP, err = netip.ParseAddr(b.HostIP); err != nil {
+					return nil, nil, err
+				}
+			}
+			bindings[port] = append(bindings[port], binding)
+		}
+	}
+	return exposed, bindings, nil
+}

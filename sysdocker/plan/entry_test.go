@@ -1,0 +1,91 @@
+package plan
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
+)
+
+func TestBringConfigured(t *testing.T) {
+	list, mistakes := Configure(parseServices(t, "{web: {image: nginx, networks: [front], depends_on: [db]}, db: {image: db}}"), nil, files)
+	if err := mistakes.Err(); err != nil {
+		t.Fatal(err)
+	}
+	web := list[1]
+	have := func(state dockerapi.State, spec string) []dockerapi.Container {
+		return []dockerapi.Container{
+			{ID: "d", Name: "db", State: dockerapi.Running},
+			{ID: "w", Name: "web", State: state, Labels: map[string]string{LabelConfigured: "web", LabelSpec: spec}},
+		}
+	}
+	now := web.Spec.Config.Labels[LabelSpec]
+	const provide = "make-network web (front): it joins it, unless it is there\npull-image web (nginx): needed for a new container, unless it is there\n"
+	tests := []struct {
+		name     string
+		target   Target
+		pull     string
+		existing []dockerapi.Container
+		want     string
+	}{
+		{"new", ToRun, "", nil, provide + "create-container web: there is none yet\nstart-container web after db: new container\n"},
+		{"runs", ToRun, "", have(dockerapi.Running, now), ""},
+		{"is started again by its daemon", ToRun, "", have(dockerapi.Restarting, now), ""},
+		{"ended", ToRun, "", have(dockerapi.Exited, now), "start-container web (w) after db: is exited\n"},
+		{"changed", ToRun, "", have(dockerapi.Running, "old"), provide + "remove-container web (w): its entry has changed\ncreate-container web: its entry has changed\nstart-container web after db: new container\n"},
+		{"never pull", ToRun, "never", nil, "make-network web (front): it joins it, unless it is there\ncreate-container web: there is none yet\nstart-container web after db: new container\n"},
+		{"always pull", ToRun, "always", nil, "make-network web (front): it joins it, unless it is there\npull-image web (nginx): pull_policy is always\ncreate-container web: there is none yet\nstart-container web after db: new container\n"},
+		{"only made", ToExist, "", nil, provide + "create-container web: there is none yet\n"},
+		{"made", ToExist, "", have(dockerapi.Created, now), ""},
+		{"to rest and runs", ToRest, "", have(dockerapi.Running, "old"), "stop-container web (w): told to\n"},
+		{"to rest and rests", ToRest, "", have(dockerapi.Exited, now), ""},
+		{"to rest and is not there", ToRest, "", nil, ""},
+		{"to go", ToGo, "", have(dockerapi.Running, now), "remove-container web (w): told to\n"},
+		{"gone", ToGo, "", nil, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := web
+			c.Target, c.Pull, c.Why = tt.target, tt.pull, "told to"
+			actions, err := c.Bring(tt.existing)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got strings.Builder
+			for _, a := range actions {
+				got.WriteString(a.String() + "\n")
+			}
+			if diff := cmp.Diff(tt.want, got.String()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestConverge(t *testing.T) {
+	list, _ := Configure(parseServices(t, "{web: {image: nginx, pull_policy: never}, db: {image: db}}"), nil, files)
+	existing := []dockerapi.Container{
+		{ID: "d", Name: "db"}, // somebody else's
+		{ID: "o", Name: "old", Labels: map[string]string{LabelConfigured: "old"}},
+	}
+	actions, err := Converge(list, existing, true)
+	if err == nil || !strings.Contains(err.Error(), "db: container db exists and is not from the configuration") {
+		t.Errorf("error = %v", err)
+	}
+	var got []string
+	for _, a := range actions {
+		got = append(got, a.String())
+	}
+	want := []string{
+		"remove-container old (o): no service of this name is configured any more",
+		"create-container web: there is none yet", "start-container web: new container",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if actions, _ := Converge(list, existing, false); len(actions) != 2 {
+		t.Errorf("with a mistake in the configuration: %v; want nothing removed", actions)
+	}
+}
