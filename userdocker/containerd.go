@@ -20,36 +20,41 @@ var unusedPlugins = []string{
 	"io.containerd.tracing.processor.v1.otlp",
 }
 
-// containerdTOML returns containerd's configuration.
+// containerdTOML returns containerd's configuration, for the shipped one or in
+// the form that containerd 1.x reads.
 //
 // sync_fs: containerd syncs its database but not the layers it unpacks; after
 // a power cut an image would be listed with empty files in it
 // (github.com/moby/moby/issues/49784).
-func containerdTOML(dataRoot string) string {
-	var off strings.Builder
-	for _, p := range unusedPlugins {
-		fmt.Fprintf(&off, "  %q,\n", p)
+func containerdTOML(dataRoot string, f flavour) string {
+	version, off := 4, unusedPlugins
+	grpc, ttrpc := `plugins."io.containerd.server.v1.grpc"`, `plugins."io.containerd.server.v1.ttrpc"`
+	if f.Containerd == 2 {
+		version, off = 2, []string{"io.containerd.grpc.v1.cri"}
+		grpc, ttrpc = "grpc", "ttrpc"
 	}
-	return fmt.Sprintf(`version = 4
+	return fmt.Sprintf(`version = %d
 root = %q
 state = %q
 imports = []
 oom_score = -900
 disabled_plugins = [
-%s]
+  "%s",
+]
 
 [debug]
 level = "warn"
 
-[plugins."io.containerd.server.v1.grpc"]
+[%s]
 address = %q
 
-[plugins."io.containerd.server.v1.ttrpc"]
+[%s]
 address = %q
 
 [plugins."io.containerd.service.v1.diff-service"]
 sync_fs = true
-`, containerdRoot(dataRoot), containerdState, off.String(), containerdSocket, containerdSocket+".ttrpc")
+`, version, containerdRoot(dataRoot), containerdState, strings.Join(off, "\",\n  \""),
+		grpc, containerdSocket, ttrpc, containerdSocket+".ttrpc")
 }
 
 func containerdRoot(dataRoot string) string { return dataRoot + "/containerd" }

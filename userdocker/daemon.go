@@ -48,10 +48,14 @@ func (e *engine) dockerdCommand(ctx context.Context) (*exec.Cmd, error) {
 	if err := writeSettings(s); err != nil {
 		return nil, err
 	}
-	if s.NFTables() {
-		if err := allowForwarding(); err != nil {
-			return nil, err
-		}
+	switch {
+	case s.NFTables():
+		err = allowForwarding()
+	case !s.KnowsNFTables():
+		err = dropBridgeTables(ctx)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if err := os.Remove(pidFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -68,15 +72,9 @@ func (e *engine) dockerdCommand(ctx context.Context) (*exec.Cmd, error) {
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c",
 		`export LISTEN_PID=$$ LISTEN_FDS=1; exec dockerd "$@"`, "sh", "--config-file", daemonConfig)
 	cmd.ExtraFiles = []*os.File{socket}
-	cmd.Env = append(os.Environ(), e.environment()...)
+	cmd.Env = append(os.Environ(), s.env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return cmd, nil
-}
-
-func (e *engine) environment() []string {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.env
 }
 
 func writeSettings(s Settings) error {
@@ -111,6 +109,9 @@ func (e *engine) awaitAnswer(ctx context.Context, began time.Time) {
 	e.log.Info("user Docker answers", "took", time.Since(began).Round(time.Millisecond))
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if ctx.Err() != nil {
+		return // dockerdEnded may have been here already
+	}
 	e.answered = true
 	e.complained = ""
 	if err := os.Remove(layout.UserFailure); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -123,15 +124,16 @@ func (e *engine) awaitAnswer(ctx context.Context, began time.Time) {
 func (e *engine) dockerdEnded(err error, lastWords string) {
 	e.mu.Lock()
 	answered := e.answered || e.renewing
-	e.renewing = false
+	e.answered, e.renewing = false, false
 	if !answered && e.listener != nil {
 		e.listener.Close()
 		os.Remove(socketPath)
 		e.listener = nil
 	}
-	wished := len(e.wish) > 0 && strings.HasPrefix(lastWords, configRefused)
+	wish := e.settings.wish
+	wished := len(wish) > 0 && strings.HasPrefix(lastWords, configRefused)
 	if !answered && wished {
-		e.refused = fmt.Sprint(e.wish)
+		e.refused = fmt.Sprint(wish)
 	}
 	e.mu.Unlock()
 	switch {

@@ -21,8 +21,10 @@ import (
 
 const (
 	// lookAround is how often files are looked at that tell of a change: the
-	// user's daemon.json after a mistake in it, and our socket.
-	lookAround = 2 * time.Second
+	// user's daemon.json after a mistake in it, and our socket. During the
+	// boot, when people wait for a daemon that will stay, it is lookClosely.
+	lookAround  = 2 * time.Second
+	lookClosely = 250 * time.Millisecond
 	// shutdownRace is how long the notice that the machine goes down may come
 	// after the signal.
 	shutdownRace = 300 * time.Millisecond
@@ -44,18 +46,17 @@ var (
 // An engine is containerd and dockerd with all they need.
 type engine struct {
 	log        *slog.Logger
+	flavour    flavour
+	further    further
 	api        api
 	containerd *process
 	dockerd    *process
 
-	mu       sync.Mutex
+	mu sync.Mutex
+	// settings are those of the daemon's current run; refused is a wish, as
+	// text, that the daemon did not start with.
 	settings Settings
-	// wish is what the machine's configuration contributes to the settings, env
-	// to the daemon's environment. refused is a wish, as text, that the daemon
-	// did not start with.
-	wish    map[string]any
-	env     []string
-	refused string
+	refused  string
 	// listener is the public socket, open from before the daemon's start, so
 	// that clients wait for it, and kept over its restarts, so that containers
 	// which mount the socket keep a live one.
@@ -68,8 +69,10 @@ type engine struct {
 	renewing bool
 
 	// For run alone: complete tells whether the engine knows all of the
-	// machine's configuration, disks whether it began when they were there.
-	complete, disks bool
+	// machine's configuration, disks whether it began when they were there,
+	// asked whether somebody waits for a new start of the daemon, configured
+	// whether UserConfigured is there.
+	complete, disks, asked, configured bool
 }
 
 func newEngine(log *slog.Logger) *engine {
@@ -81,16 +84,31 @@ func (e *engine) run(ctx context.Context, reload <-chan os.Signal) error {
 	if err := prepare(); err != nil {
 		return err
 	}
+	var err error
+	if e.flavour, err = readFlavour(flavourFile); err != nil {
+		return err
+	}
+	e.further = readFurther()
+	if err := e.further.own(ctx); err != nil {
+		return err
+	}
+	if !e.further.isFirst() {
+		defer func() {
+			if err := e.further.disconnect(context.WithoutCancel(ctx)); err != nil {
+				e.log.Warn("end of the engine's network", "err", err)
+			}
+		}()
+	}
 	e.disks = awaitDisks(ctx, e.log)
 	if err := e.awaitSettings(ctx); err != nil {
 		return nil // told to stop before there was anything to stop
 	}
 	dataRoot := e.settings.DataRoot()
-	if err := os.WriteFile(containerdConfig, []byte(containerdTOML(dataRoot)), 0o600); err != nil {
+	if err := os.WriteFile(containerdConfig, []byte(containerdTOML(dataRoot, e.flavour)), 0o600); err != nil {
 		return err
 	}
-	if n, err := killOrphans(cgroupRoot, dataRoot); err != nil || n > 0 {
-		e.log.Warn("containers without a database killed", "count", n, "err", err)
+	if n, err := killLeftovers(cgroupRoot, dataRoot, exists(layout.UserDrain)); err != nil || n > 0 {
+		e.log.Warn("containers that no engine can take over killed", "count", n, "err", err)
 	}
 
 	e.containerd = &process{name: "containerd", log: e.log, stopLimit: containerdStop, command: containerdCommand}
@@ -104,7 +122,7 @@ func (e *engine) run(ctx context.Context, reload <-chan os.Signal) error {
 	defer stopContainerd()
 	defer stopDockerd()
 
-	watch := time.NewTicker(lookAround)
+	watch := time.NewTicker(lookClosely)
 	defer watch.Stop()
 	for {
 		select {
@@ -116,14 +134,9 @@ func (e *engine) run(ctx context.Context, reload <-chan os.Signal) error {
 				e.log.Error("reload", "err", err)
 			}
 		case <-watch.C:
-			if e.askedToRenew() {
-				if err := e.renew(); err != nil {
-					e.log.Error("start dockerd anew", "err", err)
-				}
-			}
-			err := e.check(dataRoot)
-			if err == nil && e.disksCame() {
-				err = errDisks
+			err := e.look(dataRoot)
+			if e.configured {
+				watch.Reset(lookAround)
 			}
 			if data.lost() {
 				err = errWiped
@@ -141,6 +154,31 @@ func (e *engine) run(ctx context.Context, reload <-chan os.Signal) error {
 			return err
 		}
 	}
+}
+
+// look looks at the files that tell of a change. The error is one that only a
+// new start of the engine can cure.
+func (e *engine) look(dataRoot string) error {
+	if err := e.lookForRequests(); err != nil {
+		return err
+	}
+	if err := e.check(dataRoot); err != nil {
+		return err
+	}
+	if e.disksCame() {
+		return errDisks
+	}
+	if !e.runsAsAsked() {
+		return nil
+	}
+	_ = os.Remove(layout.UserReloading) // mostly nobody has asked
+	if !e.configured && e.hasAll() {
+		e.configured = true
+		if err := os.WriteFile(layout.UserConfigured, nil, 0o644); err != nil {
+			e.log.Warn("start commands wait for user Docker in vain", "err", err)
+		}
+	}
+	return nil
 }
 
 // keep runs p in the background; the returned function stops it and returns
@@ -184,22 +222,26 @@ func (e *engine) readSettings() (Settings, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Settings{}, err
 	}
-	wish, err := readWish()
+	wish, err := readWish(e.further.isFirst())
 	if err != nil {
 		e.log.Warn("configuration is read in part", "err", err)
+	}
+	if !e.further.isFirst() {
+		// Its containers end with it, as all of its container does.
+		wish.Values = map[string]any{"live-restore": false}
 	}
 	for _, p := range wish.Problems {
 		e.log.Warn("configuration", "problem", p)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.env = wish.Env
 	if e.refused != "" && e.refused == fmt.Sprint(wish.Values) {
 		// The daemon does not run with it.
 		wish.Values = nil
 	}
-	e.wish = wish.Values
-	return Merge(raw, wish.Values)
+	s, err := Merge(raw, wish.Values)
+	s.env, s.wish = wish.Env, wish.Values
+	return e.flavour.of(s), err
 }
 
 func (e *engine) use(s Settings) {
@@ -272,11 +314,12 @@ func wipe(dataRoot string) error {
 	return errors.Join(err, os.RemoveAll(containerdRoot(dataRoot)))
 }
 
-// prepareStop makes the daemon stop its containers when the machine goes down.
-// With live-restore on it would leave them, and they would be killed without a
-// word; stopped through the API they would stay so after the next boot.
+// prepareStop makes the daemon stop its containers when the machine goes down,
+// or the next engine cannot take them over. With live-restore on it would leave
+// them, and they would be killed without a word; stopped through the API they
+// would stay so after the next start.
 func (e *engine) prepareStop(ctx context.Context) {
-	if !goingDown(layout.ShutdownFile, shutdownRace) || !e.current().LiveRestore() {
+	if !e.current().LiveRestore() || !exists(layout.UserDrain) && !goingDown(layout.ShutdownFile, shutdownRace) {
 		return
 	}
 	err := writeSettings(e.current().WithoutLiveRestore())
@@ -287,7 +330,7 @@ func (e *engine) prepareStop(ctx context.Context) {
 		err = e.api.awaitNoLiveRestore(ctx, reloadLimit)
 	}
 	if err != nil {
-		e.log.Error("switch live-restore off; containers are killed with the machine", "err", err)
+		e.log.Error("switch live-restore off; containers are killed", "err", err)
 	}
 }
 

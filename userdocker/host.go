@@ -24,12 +24,16 @@ const cgroupRoot = "/sys/fs/cgroup"
 const engineCgroup = layout.UserShimCgroup + "/engine"
 
 // prepare makes what the read-only image cannot have: directories on the
-// container's tmpfs and the usual path of the socket.
+// container's tmpfs and the usual path of the socket. What an earlier engine
+// of this boot said of itself goes.
 func prepare() error {
 	for _, dir := range []string{execRoot, containerdState, layout.UserRunDir} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
+	}
+	if err := os.Remove(layout.UserConfigured); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	err := os.Symlink(socketPath, layout.UserSocket)
 	if errors.Is(err, fs.ErrExist) {
@@ -97,11 +101,12 @@ func listen(path, group string) (*net.UnixListener, error) {
 	return l, nil
 }
 
-// killOrphans ends the user tier's containers when the database that knew them
-// is gone: nothing could ever stop them otherwise. It returns how many cgroups
-// it emptied.
-func killOrphans(root, dataRoot string) (int, error) {
-	if _, err := os.Stat(containerdDatabase(dataRoot)); !errors.Is(err, fs.ErrNotExist) {
+// killLeftovers ends what the engine before has left running if this one is not
+// to take it over, or cannot: when the database that knew the containers is
+// gone nothing could ever stop them otherwise. It returns how many cgroups it
+// emptied.
+func killLeftovers(root, dataRoot string, drain bool) (int, error) {
+	if _, err := os.Stat(containerdDatabase(dataRoot)); !drain && !errors.Is(err, fs.ErrNotExist) {
 		return 0, err
 	}
 	return killUserTier(root)

@@ -33,7 +33,7 @@ func TestListen(t *testing.T) {
 	}
 }
 
-func TestKillOrphans(t *testing.T) {
+func TestKillLeftovers(t *testing.T) {
 	root, data := t.TempDir(), t.TempDir()
 	write := func(path, text string) {
 		t.Helper()
@@ -57,18 +57,22 @@ func TestKillOrphans(t *testing.T) {
 	write(root+"/system/c/cgroup.kill", "")
 	write(containerdDatabase(data), "")
 
-	if n, err := killOrphans(root, data); n != 0 || err != nil || killed("/user/a") {
+	if n, err := killLeftovers(root, data, false); n != 0 || err != nil || killed("/user/a") {
 		t.Errorf("with a database: killed %d, %v; want none", n, err)
 	}
 	if err := os.Remove(containerdDatabase(data)); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := killOrphans(root, data); n != 2 || err != nil {
+	if n, err := killLeftovers(root, data, false); n != 2 || err != nil {
 		t.Errorf("without a database: killed %d, %v; want 2", n, err)
 	}
 	if !killed("/user/a") || !killed("/user-shims/engine") || killed("/system/c") {
 		t.Errorf("killed a %t, shims %t, OS service %t; want true, true, false",
 			killed("/user/a"), killed("/user-shims/engine"), killed("/system/c"))
+	}
+	write(containerdDatabase(data), "")
+	if n, err := killLeftovers(root, data, true); n != 2 || err != nil {
+		t.Errorf("another engine is to start: killed %d, %v; want 2", n, err)
 	}
 }
 

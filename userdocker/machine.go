@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"reflect"
 	"syscall"
 	"time"
 
@@ -56,9 +55,13 @@ func exists(path string) bool {
 }
 
 // readWish reads the machine's configuration and puts the files for TLS where
-// the daemon finds them. With an error the wish is what could be read.
-func readWish() (Wish, error) {
+// the daemon finds them. With an error the wish is what could be read. Of
+// rancher.docker it is for the first engine only.
+func readWish(first bool) (Wish, error) {
 	cfg, _, err := osconfig.LoadRunning()
+	if !first {
+		return Wish{Env: append(cfg.Rancher.Network.ProxyEnvironment(), trust("/")...)}, err
+	}
 	w := wishOf(cfg, func(name string) bool { return exists(filepath.Join(tlsDir, name)) })
 	w.Env = append(w.Env, trust("/")...)
 	errs := []error{err}
@@ -81,34 +84,76 @@ func trust(root string) []string {
 	return env
 }
 
-// askedToRenew reports whether the machine's configuration has become complete
-// since the last call, or somebody wrote the daemon's file for it.
-func (e *engine) askedToRenew() bool {
-	asked := os.Remove(layout.UserReload) == nil
-	if !e.complete && exists(layout.CloudInitDone) {
-		e.complete = true
-		asked = true
+// lookForRequests starts the daemon anew if that is asked for and makes a
+// difference: the machine's configuration may become complete, or somebody may
+// write the daemon's file for it, when the daemon runs already. The error is
+// one that only a new start of the engine can cure.
+func (e *engine) lookForRequests() error {
+	if os.Rename(layout.UserReload, layout.UserReloading) == nil {
+		e.asked = true
 	}
-	return asked
+	if !e.complete && exists(layout.CloudInitDone) {
+		e.complete, e.asked = true, true
+	}
+	if !e.asked {
+		return nil
+	}
+	err := e.renew()
+	if errors.Is(err, os.ErrProcessDone) {
+		return nil // between two runs: whether the next one has the new settings is seen then
+	}
+	e.asked = false
+	if errors.Is(err, errDataRoot) {
+		return err
+	}
+	if err != nil {
+		e.log.Error("start dockerd anew", "err", err)
+	}
+	return nil
 }
 
-// renew starts the daemon anew if it runs with other settings than it should:
-// the machine's configuration may come when the daemon runs already.
+// renew starts the daemon anew if it runs with other settings than it should.
+// The next run reads them by itself.
 func (e *engine) renew() error {
-	before, env := e.current(), e.environment()
 	s, err := e.readSettings()
 	if err != nil {
 		return err
 	}
-	if reflect.DeepEqual(s.values, before.values) && reflect.DeepEqual(e.environment(), env) {
+	now := e.current()
+	if s.same(now) {
 		return nil
 	}
+	if s.DataRoot() != now.DataRoot() {
+		return errDataRoot
+	}
+	e.setRenewing(true)
+	if err := e.dockerd.signal(syscall.SIGTERM); err != nil {
+		e.setRenewing(false)
+		return err
+	}
 	e.log.Info("the settings have changed; dockerd starts anew")
-	e.use(s)
+	return nil
+}
+
+func (e *engine) setRenewing(on bool) {
 	e.mu.Lock()
-	e.renewing = true
-	e.mu.Unlock()
-	return e.dockerd.signal(syscall.SIGTERM)
+	defer e.mu.Unlock()
+	e.renewing = on
+}
+
+// runsAsAsked reports whether the daemon answers with the settings that were
+// last asked for.
+func (e *engine) runsAsAsked() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.answered && !e.renewing && !e.asked
+}
+
+// hasAll reports whether nothing more comes during this boot that the engine
+// would have to start anew for.
+func (e *engine) hasAll() bool {
+	// In this order: what the boot asks for comes before its StorageDone.
+	return e.complete && exists(layout.StorageDone) && !exists(layout.UserReload) && !e.disksCame()
 }
 
 // disksCame reports whether the machine's disks came when the engine ran

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -63,6 +64,15 @@ type Settings struct {
 	values map[string]any
 	// Ignored are the keys of the user's file that have no effect.
 	Ignored []string
+	// env is the daemon's environment in addition, "NAME=value", and wish what
+	// the machine's configuration contributed to values.
+	env  []string
+	wish map[string]any
+}
+
+// same tells whether a daemon with the one settings is as one with the other.
+func (s Settings) same(other Settings) bool {
+	return reflect.DeepEqual(s.values, other.values) && slices.Equal(s.env, other.env)
 }
 
 // A ConfigError is a mistake in the user's daemon.json.
@@ -203,6 +213,9 @@ func (s Settings) LiveRestore() bool { return s.values["live-restore"] == true }
 // to be on already; with iptables it turns forwarding on itself, and closes
 // the forward chain as it does.
 func (s Settings) NFTables() bool { return s.values["firewall-backend"] == "nftables" }
+
+// KnowsNFTables tells whether the daemon knows of the nftables backend at all.
+func (s Settings) KnowsNFTables() bool { return s.values["firewall-backend"] != nil }
 
 // DataRoot is the directory of everything that lasts.
 func (s Settings) DataRoot() string { return s.values["data-root"].(string) }

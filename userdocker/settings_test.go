@@ -113,3 +113,21 @@ func TestWithoutLiveRestore(t *testing.T) {
 		t.Errorf("mtu = %v; want the user's 1400", off.values["mtu"])
 	}
 }
+
+func TestSettingsSame(t *testing.T) {
+	base := Settings{values: map[string]any{"debug": true, "hosts": []any{"fd://"}}, env: []string{"A=1"}}
+	for _, tt := range []struct {
+		name  string
+		other Settings
+		want  bool
+	}{
+		{"equal", Settings{values: map[string]any{"hosts": []any{"fd://"}, "debug": true}, env: []string{"A=1"}}, true},
+		{"wished for otherwise", Settings{values: base.values, env: base.env, wish: map[string]any{"debug": true}}, true},
+		{"another value", Settings{values: map[string]any{"debug": false, "hosts": []any{"fd://"}}, env: base.env}, false},
+		{"another environment", Settings{values: base.values}, false},
+	} {
+		if got := base.same(tt.other); got != tt.want {
+			t.Errorf("%s: same = %v; want %v", tt.name, got, tt.want)
+		}
+	}
+}

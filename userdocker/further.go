@@ -1,0 +1,118 @@
+package userdocker
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+
+	"github.com/bulkhead-os/bulkhead/internal/layout"
+)
+
+// A further is the cable between the network of an engine beside the first one
+// and the machine's. The first engine has the zero further: it uses the
+// machine's own network.
+type further struct {
+	device           string // the machine's end
+	address, gateway string // of the engine's end and of the machine's
+}
+
+func readFurther() further {
+	return further{os.Getenv("USER_ENGINE_DEVICE"), os.Getenv("USER_ENGINE_ADDRESS"), os.Getenv("USER_ENGINE_GATEWAY")}
+}
+
+func (f further) isFirst() bool { return f.device == "" }
+
+func (f further) table() string { return "bulkhead-" + f.device }
+
+// ownCgroups lets the engine hand controllers on: a cgroup that does can hold no
+// processes, so those of this container move below its root.
+func ownCgroups(root string) error {
+	dir := root + "/engine"
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	pids, err := os.ReadFile(root + "/cgroup.procs")
+	if err != nil {
+		return err
+	}
+	for pid := range strings.FieldsSeq(string(pids)) {
+		// Some may have ended meanwhile.
+		_ = os.WriteFile(dir+"/cgroup.procs", []byte(pid), 0)
+	}
+	controllers, err := os.ReadFile(root + "/cgroup.controllers")
+	if err != nil {
+		return err
+	}
+	all := "+" + strings.Join(strings.Fields(string(controllers)), " +")
+	if err := os.WriteFile(root+"/cgroup.subtree_control", []byte(all), 0); err != nil {
+		return fmt.Errorf("cgroups of the engine: %w", err)
+	}
+	return nil
+}
+
+// connect lays a cable between the engine's network and the machine's, which
+// translates addresses, so that two engines never meet in one set of rules.
+// What an earlier container has left goes first.
+func (f further) connect(ctx context.Context) error {
+	for _, c := range []struct {
+		host, mayFail bool
+		stdin         string
+		args          []string
+	}{
+		{host: true, mayFail: true, args: []string{"ip", "link", "delete", f.device}},
+		{host: true, args: []string{"ip", "link", "add", f.device, "type", "veth", "peer", "name", "eth0", "netns", strconv.Itoa(os.Getpid())}},
+		{host: true, args: []string{"ip", "address", "add", f.gateway + "/30", "dev", f.device}},
+		{host: true, args: []string{"ip", "link", "set", f.device, "up"}},
+		{args: []string{"ip", "link", "set", "lo", "up"}},
+		{args: []string{"ip", "address", "add", f.address + "/30", "dev", "eth0"}},
+		{args: []string{"ip", "link", "set", "eth0", "up"}},
+		{args: []string{"ip", "route", "add", "default", "via", f.gateway}},
+		{host: true, args: []string{"nft", "-f", "-"}, stdin: fmt.Sprintf(`table ip %[1]s {}
+delete table ip %[1]s
+table ip %[1]s {
+	chain out {
+		type nat hook postrouting priority srcnat
+		ip saddr %[2]s oifname != %[3]q masquerade
+	}
+}
+`, f.table(), f.address, f.device)},
+	} {
+		if err := f.command(ctx, c.host, c.stdin, c.args...); err != nil && !c.mayFail {
+			return err
+		}
+	}
+	return nil
+}
+
+// disconnect takes away what the machine has of the engine's network; the cable
+// goes with the container.
+func (f further) disconnect(ctx context.Context) error {
+	return f.command(ctx, true, "", "nft", "delete", "table", "ip", f.table())
+}
+
+// command runs a command in the engine's network, or in the machine's.
+func (f further) command(ctx context.Context, host bool, stdin string, args ...string) error {
+	if host {
+		args = append([]string{"nsenter", "--net=" + layout.HostNetwork}, args...)
+	}
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Stdin = strings.NewReader(stdin)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("network of the engine: %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(out))
+	}
+	return nil
+}
+
+// own makes what a further engine has of its own; the first one has the
+// machine's.
+func (f further) own(ctx context.Context) error {
+	if f.isFirst() {
+		return nil
+	}
+	return errors.Join(ownCgroups(cgroupRoot), f.connect(ctx))
+}
