@@ -41,6 +41,7 @@ func run(ctx context.Context, args []string) error {
 	age := flags.Duration("max-list-age", 24*time.Hour, "fetch package lists that are older")
 	archives := flags.Bool("archives", false, "also write whole image archives to images/")
 	fast := flags.Bool("fast", false, "compress for speed: a large image, in seconds, to try a change")
+	console := flags.Bool("console", false, "make the Debian console only: artifacts/console-debian.tar.zst")
 	twice := flags.Bool("twice", false, "build again from scratch and compare")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -60,6 +61,9 @@ func run(ctx context.Context, args []string) error {
 		if *dir, err = filepath.Abs(*dir); err != nil {
 			return err
 		}
+	}
+	if *console {
+		return iso.BuildConsole(ctx, cfg)
 	}
 	if *twice {
 		return iso.BuildTwice(ctx, cfg)

@@ -11,6 +11,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/power"
 	"github.com/bulkhead-os/bulkhead/internal/service/cloudinit"
 	"github.com/bulkhead-os/bulkhead/internal/service/console"
+	"github.com/bulkhead-os/bulkhead/internal/service/exporter"
 	"github.com/bulkhead-os/bulkhead/internal/service/health"
 	"github.com/bulkhead-os/bulkhead/internal/service/network"
 	"github.com/bulkhead-os/bulkhead/sysdocker/orchestrator"
@@ -20,18 +21,19 @@ import (
 // programs maps the name the binary was called by to what it does. Each gets
 // os.Args and returns the exit code.
 var programs = map[string]func(args []string) int{
-	"ros":          cli.Main,
-	"orchestrator": orchestrator.Main,
-	"cloud-init":   cloudinit.Main,
-	"console":      console.Main,
-	"network":      network.Main,
-	"network-hook": network.HookMain,
-	"user-docker":  userdocker.Main,
-	"health":       health.Main,
-	"halt":         power.Main,
-	"poweroff":     power.Main,
-	"reboot":       power.Main,
-	"shutdown":     power.Main,
+	"ros":           cli.Main,
+	"orchestrator":  orchestrator.Main,
+	"cloud-init":    cloudinit.Main,
+	"console":       console.Main,
+	"network":       network.Main,
+	"network-hook":  network.HookMain,
+	"node-exporter": exporter.Main,
+	"user-docker":   userdocker.Main,
+	"health":        health.Main,
+	"halt":          power.Main,
+	"poweroff":      power.Main,
+	"reboot":        power.Main,
+	"shutdown":      power.Main,
 }
 
 func main() {

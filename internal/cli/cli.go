@@ -16,9 +16,12 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/bulkhead-os/bulkhead/internal/apply"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/internal/version"
+	osconfig "github.com/bulkhead-os/bulkhead/os-config"
+	"github.com/bulkhead-os/bulkhead/os-config/datasource/platform"
 )
 
 // Exit codes.
@@ -43,13 +46,31 @@ type places struct {
 	// root is what the files of the configuration lie below; kernelLine
 	// holds the kernel's parameters.
 	root, kernelLine string
-	connect          func(socket string) (engine, error)
+	// records, problems, steerSocket and imageIndex are the orchestrator's.
+	records, problems, steerSocket, imageIndex string
+	connect                                    func(socket string) (engine, error)
+	// download gets what lies at an address.
+	download func(ctx context.Context, address string) ([]byte, error)
+	// exec turns the process into another program.
+	exec func(file string, args []string) error
+	// steps returns what does the steps of ros config apply.
+	steps func(since []osconfig.Config, wanted osconfig.Config) func(context.Context, apply.Step) error
 }
 
 // engine is the part of a Docker daemon that the commands use.
 type engine interface {
 	Info(ctx context.Context) (dockerapi.Info, error)
 	Containers(ctx context.Context, label string) ([]dockerapi.Container, error)
+	Start(ctx context.Context, id string) error
+	Stop(ctx context.Context, id string) error
+	Restart(ctx context.Context, id string) error
+	Kill(ctx context.Context, id string) error
+	Rights(ctx context.Context, id string) (dockerapi.Rights, error)
+	Logs(ctx context.Context, id, last string, follow bool, stdout, stderr io.Writer) error
+	Image(ctx context.Context, ref string) (dockerapi.Image, error)
+	Images(ctx context.Context, label string) ([]dockerapi.Image, error)
+	LoadImages(ctx context.Context, archive io.Reader) ([]string, error)
+	PullImage(ctx context.Context, ref string, login dockerapi.Login) error
 	Close() error
 }
 
@@ -62,7 +83,14 @@ func machine() places {
 		mountinfo:    "/proc/self/mountinfo",
 		meminfo:      "/proc/meminfo",
 		kernelLine:   "/proc/cmdline",
+		records:      layout.ServiceRecords,
+		problems:     layout.ServiceProblems,
+		steerSocket:  layout.SteerSocket,
+		imageIndex:   layout.ImageIndex,
 		connect:      connect,
+		exec:         execute,
+		download:     platform.Download,
+		steps:        steps,
 	}
 }
 
@@ -124,7 +152,10 @@ func (p places) app(stdout, stderr io.Writer) *cli.App {
 		Commands: []*cli.Command{
 			p.statusCommand(),
 			p.serviceCommand(),
+			p.engineCommand(),
+			p.consoleCommand(),
 			p.configCommand(),
+			p.auditCommand(),
 			osCommand(),
 			p.bootChartCommand(),
 			completionCommand(),

@@ -5,31 +5,95 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/containerd/errdefs"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bulkhead-os/bulkhead/internal/bootlog"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
+	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
 )
 
 // fakeEngine answers with what it is made of.
 type fakeEngine struct {
+	engine     // what is not below is not to be called
 	info       dockerapi.Info
-	containers []dockerapi.Container
+	containers []dockerapi.Container // with a label of their own
+	images     map[string]dockerapi.Image
+	loads      []string
+	rights     map[string]dockerapi.Rights
 	err        error
+	calls      []string
 }
 
-func (e fakeEngine) Info(context.Context) (dockerapi.Info, error) { return e.info, e.err }
+func (e *fakeEngine) Info(context.Context) (dockerapi.Info, error) { return e.info, e.err }
 
-func (e fakeEngine) Containers(context.Context, string) ([]dockerapi.Container, error) {
-	return e.containers, e.err
+func (e *fakeEngine) Containers(_ context.Context, label string) ([]dockerapi.Container, error) {
+	return slices.DeleteFunc(slices.Clone(e.containers), func(c dockerapi.Container) bool {
+		_, ok := c.Labels[label]
+		return !ok && label != ""
+	}), e.err
 }
 
-func (fakeEngine) Close() error { return nil }
+func (e *fakeEngine) did(what, id string) error {
+	e.calls = append(e.calls, what+" "+id)
+	return e.err
+}
+
+func (e *fakeEngine) Start(_ context.Context, id string) error   { return e.did("start", id) }
+func (e *fakeEngine) Stop(_ context.Context, id string) error    { return e.did("stop", id) }
+func (e *fakeEngine) Restart(_ context.Context, id string) error { return e.did("restart", id) }
+func (e *fakeEngine) Kill(_ context.Context, id string) error    { return e.did("kill", id) }
+
+func (e *fakeEngine) Rights(_ context.Context, id string) (dockerapi.Rights, error) {
+	return e.rights[id], e.err
+}
+
+func (e *fakeEngine) Logs(_ context.Context, id, last string, follow bool, stdout, _ io.Writer) error {
+	_, err := fmt.Fprintf(stdout, "%s of %s, follow %v\n", last, id, follow)
+	return err
+}
+
+func (e *fakeEngine) Image(_ context.Context, ref string) (dockerapi.Image, error) {
+	if i, ok := e.images[ref]; ok {
+		return i, nil
+	}
+	return dockerapi.Image{}, errdefs.ErrNotFound
+}
+
+func (e *fakeEngine) Images(_ context.Context, label string) ([]dockerapi.Image, error) {
+	var list []dockerapi.Image
+	for _, ref := range slices.Sorted(maps.Keys(e.images)) {
+		if _, ok := e.images[ref].Labels[label]; ok {
+			list = append(list, e.images[ref])
+		}
+	}
+	return list, nil
+}
+
+func (e *fakeEngine) LoadImages(context.Context, io.Reader) ([]string, error) {
+	return e.loads, e.did("load", "archive")
+}
+
+func (e *fakeEngine) PullImage(_ context.Context, ref string, _ dockerapi.Login) error {
+	_ = e.did("pull", ref)
+	return errors.New("no route to host")
+}
+
+func (*fakeEngine) Close() error { return nil }
+
+var (
+	osService         = map[string]string{plan.LabelService: "x"}
+	configuredService = map[string]string{plan.LabelConfigured: "x"}
+)
 
 // testPlaces is a machine in good health.
 func testPlaces(t *testing.T) (places, map[string]*fakeEngine) {
@@ -53,11 +117,17 @@ func testPlaces(t *testing.T) (places, map[string]*fakeEngine) {
 		"system": {
 			info: dockerapi.Info{Version: "29.0", Running: 2, Containers: 2, Images: 8},
 			containers: []dockerapi.Container{
-				{Name: "docker", State: dockerapi.Running, Health: dockerapi.Healthy, Status: "Up 3 minutes (healthy)"},
-				{Name: "udev", State: dockerapi.Running, Health: "none", Status: "Up 3 minutes"},
+				{ID: "d1", Name: "docker", Labels: osService, State: dockerapi.Running, Health: dockerapi.Healthy, Status: "Up 3 minutes (healthy)"},
+				{ID: "u1", Name: "udev", Labels: osService, State: dockerapi.Running, Health: "none", Status: "Up 3 minutes"},
+				{ID: "x1", Name: "agent", Labels: configuredService, State: dockerapi.Running, Health: "none", Status: "Up 2 minutes"},
 			},
 		},
-		"user": {info: dockerapi.Info{Version: "29.0", Running: 1, Containers: 4, Images: 3}},
+		"user": {
+			info: dockerapi.Info{Version: "29.0", Running: 1, Containers: 4, Images: 3},
+			containers: []dockerapi.Container{
+				{ID: "w1", Name: "web", Labels: configuredService, State: dockerapi.Exited, Health: "none", Status: "Exited (0)"},
+			},
+		},
 	}
 	return places{
 		bootReport:   write("boot.json", string(report)),
@@ -66,8 +136,11 @@ func testPlaces(t *testing.T) (places, map[string]*fakeEngine) {
 			"20 1 0:5 / / ro - erofs /bulkhead/medium/root.erofs ro\n"+
 			"21 20 254:1 /var/lib /var/lib rw,relatime - ext4 /dev/vda1 rw\n"+
 			"22 20 0:6 / /var/lib/docker rw - tmpfs none rw\n"),
-		meminfo: write("meminfo", "MemTotal:  2097152 kB\nMemFree:   11 kB\nMemAvailable:  1048576 kB\n"),
-		connect: func(socket string) (engine, error) { return engines[socket], nil },
+		root: dir, kernelLine: write("cmdline", ""), problems: filepath.Join(dir, "problems"),
+		records:    write("services.json", `{"syslog": {"stopped": true}}`),
+		imageIndex: write("index.json", `{"images": [{"name": "docker", "manifest": "sha256:dd"}, {"name": "udev", "manifest": "sha256:ee"}]}`),
+		meminfo:    write("meminfo", "MemTotal:  2097152 kB\nMemFree:   11 kB\nMemAvailable:  1048576 kB\n"),
+		connect:    func(socket string) (engine, error) { return engines[socket], nil },
 	}, engines
 }
 
@@ -92,14 +165,14 @@ func TestCommands(t *testing.T) {
 		{"os", exitOK, "version", ""},
 		{"boot-chart", exitOK, "<svg", ""},
 		{"boot-chart --json", exitOK, `"name": "init/mount-root"`, ""},
-		{"service list", exitOK, "docker   running   healthy   Up 3 minutes (healthy)\n", ""},
-		{"service ps", exitOK, "udev     running   -         Up 3 minutes\n", ""},
+		{"service list", exitOK, "docker   system   running   healthy   shipped   Up 3 minutes (healthy)\n", ""},
+		{"service ps", exitOK, "udev     system   running   -         shipped   Up 3 minutes\n", ""},
 		{"status --json", exitOK, `"total": 2147483648`, ""},
 		{"completion", exitOK, "complete -F _ros ros\n", ""},
-		{"--generate-bash-completion", exitOK, "status\nservice\nconfig\nos\n", ""},
+		{"--generate-bash-completion", exitOK, "status\nservice\nengine\nconsole\nconfig\naudit\nos\n", ""},
 		{"service --generate-bash-completion", exitOK, "list\n", ""},
 		{"status --generate-bash-completion", exitOK, "--json\n", ""},
-		{"sevice", exitUsage, "", `ros: no command "sevice"; there are status, service, config, os`},
+		{"sevice", exitUsage, "", `ros: no command "sevice"; there are status, service, engine, console, config, audit, os`},
 		{"service lst", exitUsage, "", `no command "lst"; there are list`},
 		{"service list ntp", exitUsage, "", `takes no argument "ntp"`},
 		{"status --yaml", exitUsage, "", "Try: ros --help"},
@@ -128,9 +201,9 @@ User Docker    29.0, 1 of 4 containers running, 3 images
 State          /dev/vda1 (ext4)
 Memory         1024 MiB in use of 2048 MiB
 
-NAME     STATE     HEALTH    STATUS
-docker   running   healthy   Up 3 minutes (healthy)
-udev     running   -         Up 3 minutes
+NAME     TIER     STATE     HEALTH    IMAGE     STATUS
+docker   system   running   healthy   shipped   Up 3 minutes (healthy)
+udev     system   running   -         shipped   Up 3 minutes
 `
 	if diff := cmp.Diff(want, got); diff != "" || code != exitOK {
 		t.Errorf("exit code %d\n%s", code, diff)

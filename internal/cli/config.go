@@ -14,12 +14,15 @@ import (
 	"strings"
 	"text/tabwriter"
 	"text/template"
+	"time"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 	"github.com/bulkhead-os/bulkhead/os-config/conffile"
+	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
 )
 
 func (p places) configCommand() *cli.Command {
@@ -28,8 +31,9 @@ func (p places) configCommand() *cli.Command {
 		Aliases: []string{"c"},
 		Usage:   "the configuration of the machine",
 		Description: "Keys are paths such as rancher.ssh.port; docs/config.md explains them. What set, delete and merge\n" +
-			"write to " + layout.CloudConfig + " takes effect at the next boot.",
+			"write to " + layout.CloudConfig + " takes effect with ros config apply, or at the next boot.",
 		Subcommands: []*cli.Command{
+			p.applyCommand(),
 			{
 				Name: "get", Usage: "print the value that counts for a key", ArgsUsage: "KEY",
 				Description: "Examples:\n   sudo ros config get rancher.ssh.port\n   sudo ros config get --json rancher.services",
@@ -49,8 +53,8 @@ func (p places) configCommand() *cli.Command {
 			},
 			{
 				Name: "export", Usage: "print the whole configuration",
-				Description: "Examples:\n   sudo ros config export > machine.yml\n   sudo ros config export --full --private --output /root/all.yml",
-				Flags:       []cli.Flag{boolFlag("full", "with defaults", "f"), boolFlag("private", "show passwords and private keys", "p"), boolFlag("json", "print JSON"), fileFlag("output", "write to `FILE` instead of standard output", "o")},
+				Description: "Examples:\n   sudo ros config export > machine.yml\n   sudo ros config export --full --private --output /root/all.yml\n   sudo ros config export --boot",
+				Flags:       []cli.Flag{boolFlag("full", "with defaults", "f"), boolFlag("boot", "only what the user data and metadata of the boot set", "b"), boolFlag("private", "show passwords and private keys", "p"), boolFlag("json", "print JSON"), fileFlag("output", "write to `FILE` instead of standard output", "o")},
 				Action:      p.configExport,
 			},
 			{
@@ -62,8 +66,8 @@ func (p places) configCommand() *cli.Command {
 			{
 				Name: "validate", Usage: "look for mistakes in a file, or in the configuration of the machine", ArgsUsage: "[FILE | -]",
 				Description: "Ends with exit code 1 when there are mistakes; warnings are none.\n\n" +
-					"Examples:\n   ros config validate cloud-config.yml\n   ros config validate --json - < cloud-config.yml\n   sudo ros config validate --machine",
-				Flags: []cli.Flag{fileFlag("input", "read `FILE` instead of standard input", "i"), boolFlag("json", "print JSON"), boolFlag("machine", "look at all that configures this machine")}, Action: p.configValidate,
+					"Examples:\n   ros config validate cloud-config.yml\n   ros config validate --json - < cloud-config.yml\n   sudo ros config validate --machine --timings",
+				Flags: []cli.Flag{fileFlag("input", "read `FILE` instead of standard input", "i"), boolFlag("json", "print JSON"), boolFlag("machine", "look at all that configures this machine"), boolFlag("timings", "tell how much processor time it took")}, Action: p.configValidate,
 			},
 			{
 				Name: "diff", Usage: "print what differs from the defaults",
@@ -192,10 +196,7 @@ func (p places) configMerge(c *cli.Context) error {
 
 // edit changes the user's own file.
 func (p places) edit(c *cli.Context, change func([]byte) ([]byte, error)) error {
-	return withSudo(conffile.Update(c.Context, filepath.Join(p.root, layout.CloudConfig), func(old []byte) ([]byte, error) {
-		if old == nil {
-			old = []byte("#cloud-config\n")
-		}
+	return withSudo(conffile.Edit(c.Context, filepath.Join(p.root, layout.CloudConfig), func(old []byte) ([]byte, error) {
 		edited, err := change(old)
 		if err != nil {
 			return nil, err
@@ -208,13 +209,19 @@ func (p places) edit(c *cli.Context, change func([]byte) ([]byte, error)) error 
 }
 
 func (p places) configExport(c *cli.Context) error {
+	if c.Bool("full") && c.Bool("boot") {
+		return usageError{errors.New("--full and --boot exclude each other")}
+	}
 	cfg, origins, _, err := p.load()
 	if err != nil {
 		return err
 	}
 	view := osconfig.View{Private: c.Bool("private"), Only: origins}
-	if c.Bool("full") {
+	switch {
+	case c.Bool("full"):
 		view.Only = nil
+	case c.Bool("boot"):
+		maps.DeleteFunc(view.Only, func(_ string, o osconfig.Origin) bool { return !fromBoot(o) })
 	}
 	if c.String("output") == "" {
 		return show(c, c.App.Writer, cfg, "", view)
@@ -226,25 +233,42 @@ func (p places) configExport(c *cli.Context) error {
 	return conffile.Write(c.String("output"), b.Bytes())
 }
 
+// fromBoot tells whether a value came with the user data or metadata of a boot.
+func fromBoot(o osconfig.Origin) bool {
+	part, _ := filepath.Match(layout.BootParts, o.Source) // the pattern is good
+	return part || o.Source == layout.UserData || o.Source == layout.Metadata
+}
+
 func (p places) configValidate(c *cli.Context) error {
 	if c.NArg() > 1 {
 		return arguments(c, 1)
 	}
-	var problems []osconfig.Problem
+	var find func() ([]osconfig.Problem, error)
 	if c.Bool("machine") {
-		_, _, found, err := p.load()
-		if err != nil {
-			return err
+		find = func() ([]osconfig.Problem, error) {
+			cfg, _, problems, err := p.load()
+			return append(problems, serviceProblems("configuration", cfg, os.ReadFile)...), err
 		}
-		problems = found
 	} else {
 		file := cmp.Or(c.String("input"), c.Args().First(), "-")
 		text, err := input(c, file)
 		if err != nil {
 			return err
 		}
-		cfg := osconfig.Defaults()
-		problems = cfg.Merge(cmp.Or(strings.TrimPrefix(file, "-"), "standard input"), text)
+		find = func() ([]osconfig.Problem, error) {
+			cfg, source := osconfig.Defaults(), cmp.Or(strings.TrimPrefix(file, "-"), "standard input")
+			problems := cfg.Merge(source, text)
+			// Files that it names are those of another machine.
+			return append(problems, serviceProblems(source, cfg, func(string) ([]byte, error) { return nil, nil })...), nil
+		}
+	}
+	start := processorTime()
+	problems, err := find()
+	if err != nil {
+		return err
+	}
+	if c.Bool("timings") {
+		fmt.Fprintf(c.App.ErrWriter, "ros: read and checked in %.1f ms of processor time\n", (processorTime()-start).Seconds()*1000)
 	}
 	if c.Bool("json") {
 		if err := writeJSON(c.App.Writer, append([]osconfig.Problem{}, problems...)); err != nil {
@@ -255,10 +279,32 @@ func (p places) configValidate(c *cli.Context) error {
 			fmt.Fprintln(c.App.Writer, problem)
 		}
 	}
-	if slices.ContainsFunc(problems, func(p osconfig.Problem) bool { return p.Severity == osconfig.Error }) {
+	if osconfig.AnyError(problems) {
 		return errSilent
 	}
 	return nil
+}
+
+// serviceProblems are those that keep entries of rancher.services from becoming
+// containers, beside the form of their keys.
+func serviceProblems(source string, cfg osconfig.Config, readFile func(string) ([]byte, error)) (problems []osconfig.Problem) {
+	// Another file may name the image.
+	services := maps.Clone(cfg.Rancher.Services)
+	maps.DeleteFunc(services, func(_ string, s osconfig.Service) bool { return s.Image == "" })
+	_, mistakes := plan.Configure(services, cfg.Rancher.Environment, readFile)
+	for _, name := range slices.Sorted(maps.Keys(mistakes)) {
+		key, text, _ := strings.Cut(mistakes[name].Error(), ": ")
+		problems = append(problems, osconfig.Problem{Severity: osconfig.Error, Source: source, Key: "rancher.services." + name + key, Text: text})
+	}
+	return problems
+}
+
+// processorTime is what this process has used so far.
+func processorTime() time.Duration {
+	var used unix.Rusage
+	// It fails for a wrong argument only.
+	_ = unix.Getrusage(unix.RUSAGE_SELF, &used)
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
 // input reads a file, or standard input for "" and "-".

@@ -44,6 +44,30 @@ func rosInput(p places, stdin string, args ...string) (code int, stdout, stderr 
 
 const machineText = "#cloud-config\nhostname: web1 # short\nrancher:\n  password: hunter2\n  services:\n    web: {image: nginx}\n    db: {image: postgres}\n"
 
+func TestConfigExportOfTheBoot(t *testing.T) {
+	p, _ := configPlaces(t, machineText)
+	for file, text := range map[string]string{
+		layout.UserData: "hostname: other\ntimezone: Europe/Berlin\n",
+		layout.CloudConfigDir + "/boot-10-net.yml": "rancher: {network: {dns: {search: [a.b]}}}\n",
+		layout.CloudConfigDir + "/mine.yml":        "runcmd: [a]\n",
+	} {
+		path := filepath.Join(p.root, file)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	code, stdout, stderr := rosInput(p, "", "config", "export", "--boot")
+	if want := "timezone: Europe/Berlin\nrancher:\n  network:\n    dns:\n      search:\n        - a.b\n"; code != exitOK || stdout != want {
+		t.Errorf("exit code %d, %s\n%s\nwant\n%s", code, stderr, stdout, want)
+	}
+	if code, _, _ := rosInput(p, "", "config", "export", "--boot", "--full"); code != exitUsage {
+		t.Errorf("--boot --full: exit code %d; want %d", code, exitUsage)
+	}
+}
+
 func TestConfigReads(t *testing.T) {
 	p, file := configPlaces(t, machineText)
 	bad := filepath.Join(t.TempDir(), "bad.yml")
@@ -82,6 +106,10 @@ func TestConfigReads(t *testing.T) {
 			bad + ":2:11: warning: rancher.rm_usr: has no effect: /usr is part of the read-only system image and never stale\n", ""},
 		{"validate input", "rancher: {rm_usr: true}", []string{"validate"}, exitOK,
 			"standard input:1:11: warning: rancher.rm_usr: has no effect: /usr is part of the read-only system image and never stale\n", ""},
+		{"validate services", "rancher: {services: {a: {image: b, links: [c]}, c: {image: d, depends_on: [a]}, e: {image: f, net: host, ports: ['80:80']}}}",
+			[]string{"validate"}, exitFailed, "standard input: rancher.services.a: waits for c, which cannot start before it\n" +
+				"standard input: rancher.services.c: waits for a, which cannot start before it\n" +
+				"standard input: rancher.services.e.ports: not with network_mode host\n", ""},
 		{"validate the machine", "", []string{"validate", "--machine"}, exitOK, "", ""},
 		{"validate JSON", "hostname: a", []string{"validate", "--json", "-"}, exitOK, "[]\n", ""},
 		{"generate", "a: {{.HOME}}\n", []string{"generate"}, exitOK, "a: " + os.Getenv("HOME") + "\n", ""},
@@ -153,7 +181,7 @@ func TestConfigWrites(t *testing.T) {
 	}
 	cfg := osconfig.Defaults()
 	cfg.Merge(file, text)
-	if cfg.Rancher.Password.Reveal() != "hunter2" || cfg.Rancher.ShutdownTimeout != 60 {
+	if cfg.Rancher.Password.Reveal() != "hunter2" || cfg.Rancher.Network.DHCPTimeout != 10 {
 		t.Errorf("exported: %s", text)
 	}
 }

@@ -150,3 +150,56 @@ func TestIsCrypt(t *testing.T) {
 		}
 	}
 }
+
+func TestSince(t *testing.T) {
+	plan := func(config string) Plan {
+		t.Helper()
+		cfg := osconfig.Defaults()
+		for _, p := range cfg.Merge("test", []byte(config)) {
+			t.Fatal(p)
+		}
+		db := database()
+		db.Users["anna"], db.Users["bob"] = IDs{1000, 1000}, IDs{1001, 1001}
+		return MakePlan(cfg, db)
+	}
+	const before = "users: [{name: anna, passwd: '" + hash + "', lock_passwd: false, ssh_authorized_keys: []}, {name: bob}]\n" +
+		"chpasswd: {users: [{name: bob, type: RANDOM}]}\npassword: old horse\n"
+	tests := []struct {
+		name, config string
+		passwords    []string // who gets one
+		locked       []string
+		logins       []string
+	}{
+		{name: "the same", config: before, logins: []string{"rancher", "docker", "anna", "bob"}},
+		{
+			name: "another password", config: before + "rancher: {password: new horse}",
+			passwords: []string{"rancher"}, logins: []string{"rancher", "docker", "anna", "bob"},
+		},
+		{
+			name: "an account goes, with keys and password", config: "users: [{name: bob}]\nchpasswd: {users: [{name: bob, type: RANDOM}]}\npassword: old horse",
+			locked: []string{"anna"}, logins: []string{"rancher", "docker", "bob", "anna"},
+		},
+		{name: "no password any more", config: "users: [{name: anna, passwd: '" + hash + "', lock_passwd: false}, {name: bob}]",
+			locked: []string{"rancher", "bob"}, logins: []string{"rancher", "docker", "anna", "bob"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := plan(tt.config).Since(plan(before))
+			var passwords, locked, logins []string
+			for _, p := range got.Passwords {
+				passwords = append(passwords, p.Name)
+			}
+			for _, argv := range got.Commands {
+				if strings.Join(argv[:3], " ") == "/usr/sbin/usermod --password *" {
+					locked = append(locked, argv[3])
+				}
+			}
+			for _, l := range got.Logins {
+				logins = append(logins, l.Name)
+			}
+			if diff := cmp.Diff([][]string{tt.passwords, tt.locked, tt.logins}, [][]string{passwords, locked, logins}); diff != "" {
+				t.Errorf("passwords, locked, logins (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

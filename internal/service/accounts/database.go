@@ -28,7 +28,7 @@ type IDs struct{ UID, GID int }
 // homes is where accounts have their homes that name none.
 const homes = "/home"
 
-// Read reads the database of a root file system, "" on the running system.
+// Read reads the database of a root file system, "/" on the running system.
 // more are directories outside of /home whose owners count.
 func Read(root string, more ...string) (Database, error) {
 	db := Database{Users: map[string]IDs{}, Groups: map[string]int{}, Owners: map[string]int{}}

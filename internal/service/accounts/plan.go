@@ -86,6 +86,51 @@ func MakePlan(cfg osconfig.Config, db Database) Plan {
 	return p.Plan
 }
 
+// Since returns what of a plan is to be done on a machine on which earlier plans
+// have been carried out, maybe in part. Passwords that are the same in all are
+// not set again: somebody may have changed one by hand, and random ones stay.
+// Keys and passwords that an earlier plan gave an account and this one does not
+// are taken back; the account itself stays.
+func (p Plan) Since(before ...Plan) Plan {
+	p.Commands, p.Logins = slices.Clone(p.Commands), slices.Clone(p.Logins)
+	wanted := p.Passwords
+	for _, b := range before {
+		for _, old := range b.Passwords {
+			if !slices.ContainsFunc(wanted, func(n Password) bool { return n.Name == old.Name }) {
+				p.Commands = append(p.Commands, []string{"/usr/sbin/usermod", "--password", noPassword, old.Name})
+			}
+		}
+		for _, old := range b.Logins {
+			if !slices.ContainsFunc(p.Logins, func(n Login) bool { return n.Name == old.Name }) {
+				old.Keys = nil
+				p.Logins = append(p.Logins, old)
+			}
+		}
+	}
+	p.Passwords = nil
+	for _, n := range wanted {
+		if slices.ContainsFunc(before, func(b Plan) bool { return !slices.Contains(b.Passwords, n) }) {
+			p.Passwords = append(p.Passwords, n)
+			continue
+		}
+		for i := range p.Commands {
+			p.Commands[i] = withoutLock(p.Commands[i], n.Name)
+		}
+	}
+	// Without an option there is nothing left to do.
+	p.Commands = slices.DeleteFunc(p.Commands, func(argv []string) bool { return len(argv) < 3 })
+	return p
+}
+
+// withoutLock returns a command that leaves the account's password alone.
+func withoutLock(argv []string, name string) []string {
+	i := slices.Index(argv, "--password")
+	if i < 0 || argv[len(argv)-1] != name {
+		return argv
+	}
+	return slices.Delete(slices.Clone(argv), i, i+2)
+}
+
 // Homes returns the homes that the configuration names.
 func Homes(cfg osconfig.Config) []string {
 	var dirs []string

@@ -15,9 +15,10 @@ import (
 // declaration: unlike sethostname(2) it takes no capability.
 const hostnameSysctl = "/run/host/hostname"
 
-// setHostname names the machine. A name that the network service got for a
-// machine nobody named stays, should this service start again.
-func setHostname(cfg osconfig.Config) error {
+// SetHostname names the machine, by a file that is the kernel's
+// /proc/sys/kernel/hostname. A name that the network service got for a machine
+// nobody named stays, should this service start again.
+func SetHostname(cfg osconfig.Config, sysctl string) error {
 	name, full := machineNames(cfg)
 	if name == "" {
 		if current := kernelHostname(); current != "" {
@@ -27,7 +28,7 @@ func setHostname(cfg osconfig.Config) error {
 		}
 		full = name
 	}
-	if err := os.WriteFile(hostnameSysctl, []byte(name), 0); err != nil {
+	if err := os.WriteFile(sysctl, []byte(name), 0); err != nil {
 		return fmt.Errorf("set host name %s: %w", name, err)
 	}
 	return writeNames(layout.EtcDir, name, full, cfg.ManageEtcHosts != "false")

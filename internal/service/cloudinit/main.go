@@ -89,6 +89,7 @@ func (s *service) run(ctx context.Context) error {
 	if err := s.publish(); err != nil {
 		return err
 	}
+	s.record()
 	if err := os.WriteFile(layout.CloudInitDone, nil, 0o644); err != nil {
 		return err
 	}
@@ -220,8 +221,8 @@ func (s *service) apply() []osconfig.Problem {
 	}
 	s.steps.Record("load", start, err)
 	for _, err := range []error{
-		s.steps.Run("hostname", func() error { return setHostname(cfg) }),
-		s.steps.Run("system", func() error { return writeSystem(cfg) }),
+		s.steps.Run("hostname", func() error { return SetHostname(cfg, hostnameSysctl) }),
+		s.steps.Run("system", func() error { return errors.Join(WriteSystem(cfg), announceDisks(cfg)) }),
 	} {
 		if err != nil {
 			problems = append(problems, problem("cloud-init", err))
@@ -238,6 +239,19 @@ func (s *service) complain(source string, err error) {
 // problem puts an error on one line.
 func problem(source string, err error) osconfig.Problem {
 	return osconfig.Problem{Source: source, Text: strings.ReplaceAll(err.Error(), "\n", "; ")}
+}
+
+// record keeps copies of the files that this boot is configured by, for
+// `ros config apply`. Should the service start again, those of the boot stay.
+func (s *service) record() {
+	for _, dir := range []string{layout.BootConfig, layout.AppliedConfig} {
+		if _, err := os.Stat(dir); err == nil {
+			continue
+		}
+		if err := conffile.Snapshot("", dir); err != nil {
+			s.log.Warn("copy the configuration", "to", dir, "err", err)
+		}
+	}
 }
 
 // shownProblems is how many problems the consoles show.

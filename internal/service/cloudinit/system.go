@@ -22,9 +22,9 @@ type systemFile struct {
 
 const zoneinfo = "/usr/share/zoneinfo"
 
-// writeSystem writes what the configuration says about the time, trust, and
-// ways to the network into files of the host, where services find it.
-func writeSystem(cfg osconfig.Config) error {
+// WriteSystem writes what the configuration says about time, trust, proxies
+// and the machine's end into files of the host, where services find it.
+func WriteSystem(cfg osconfig.Config) error {
 	zone, err := readZone(os.DirFS(zoneinfo), cfg.Timezone)
 	errs := []error{err, os.MkdirAll(layout.CertDir, 0o755), os.MkdirAll(layout.NTPDir, 0o755)}
 	for _, f := range systemFiles(cfg, zone) {
@@ -44,12 +44,17 @@ func systemFiles(cfg osconfig.Config, zone string) []systemFile {
 	for _, text := range cfg.CACerts.Trusted {
 		trusted += strings.TrimSpace(text) + "\n"
 	}
-	only, wanted := "", ""
+	proxies := ""
+	for _, variable := range cfg.Rancher.Network.ProxyEnvironment() {
+		proxies += variable + "\n"
+	}
+	timeout := ""
+	if s := cfg.Rancher.ShutdownTimeout; s > 0 {
+		timeout = fmt.Sprintln(s)
+	}
+	only := ""
 	if cfg.CACerts.RemoveDefaults {
 		only = "the usual certificate authorities do not count\n"
-	}
-	if cfg.HasDisks() {
-		wanted = "disks or mounts\n"
 	}
 	return []systemFile{
 		{filepath.Join(layout.EtcDir, "localtime"), zone, 0o644},
@@ -58,8 +63,18 @@ func systemFiles(cfg osconfig.Config, zone string) []systemFile {
 		{filepath.Join(layout.NTPDir, "configuration.sources"), chronySources(cfg.NTP), 0o644},
 		{layout.TrustedCerts, trusted, 0o644},
 		{layout.OnlyTrusted, only, 0o644},
-		{layout.StorageWanted, wanted, 0o644},
+		{layout.Proxies, proxies, 0o600}, // with passwords
+		{layout.ShutdownTimeout, timeout, 0o644},
 	}
+}
+
+// announceDisks tells user Docker whether there are disks or mounts to wait for.
+func announceDisks(cfg osconfig.Config) error {
+	text := ""
+	if cfg.HasDisks() {
+		text = "disks or mounts\n"
+	}
+	return systemFile{layout.StorageWanted, text, 0o644}.write()
 }
 
 // write writes the file in place: it may be bound into a container.

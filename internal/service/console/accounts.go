@@ -22,20 +22,24 @@ const sudoersFile = "/etc/sudoers.d/configuration"
 // line with the configuration. Files may belong to the accounts, so they come
 // later, and homes may lie on disks, which are there by then.
 func (c *console) makeAccounts(ctx context.Context) error {
-	db, err := accounts.Read("", accounts.Homes(c.cfg)...)
-	if err != nil {
+	var err error
+	if c.accounts, err = planAccounts(c.cfg); err != nil {
 		return err
 	}
-	c.accounts = accounts.MakePlan(c.cfg, db)
+	return carryOut(ctx, c.accounts)
+}
+
+// carryOut does what a plan for accounts says.
+func carryOut(ctx context.Context, p accounts.Plan) error {
 	var errs []error
-	for _, problem := range c.accounts.Problems {
+	for _, problem := range p.Problems {
 		errs = append(errs, errors.New(problem))
 	}
-	for _, argv := range c.accounts.Commands {
+	for _, argv := range p.Commands {
 		errs = append(errs, runTool(ctx, argv, ""))
 	}
-	errs = append(errs, setPasswords(ctx, c.accounts.Passwords), writeSudoers(ctx, c.accounts.Sudoers))
-	for _, login := range c.accounts.Logins {
+	errs = append(errs, setPasswords(ctx, p.Passwords), writeSudoers(ctx, p.Sudoers))
+	for _, login := range p.Logins {
 		if login.MakeHome {
 			errs = append(errs, makeHome(login.Home, login.IDs, skeleton))
 		}

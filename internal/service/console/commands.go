@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/once"
 	"github.com/bulkhead-os/bulkhead/internal/wait"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
@@ -41,7 +42,7 @@ func (c *console) runBootCommands(ctx context.Context) error {
 	if len(c.cfg.BootCmd) == 0 {
 		return nil
 	}
-	if first, err := claim(bootCommandsStarted); !first {
+	if first, err := once.Claim(bootCommandsStarted); !first {
 		return err
 	}
 	ended := make(chan error, 1)
@@ -54,27 +55,17 @@ func (c *console) runBootCommands(ctx context.Context) error {
 	}
 }
 
-// claim makes a file and tells whether it was not there.
-func claim(path string) (bool, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
-	if errors.Is(err, fs.ErrExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	return true, f.Close()
-}
-
 // runCommands runs what the configuration wants run at boot. A command that
 // fails does not keep the next from running.
 func (c *console) runCommands(ctx context.Context) error {
-	first, err := claim(commandsStarted)
+	first, err := once.Claim(commandsStarted)
 	if !first {
 		return err
 	}
 	if len(c.cfg.RunCmd) > 0 || len(userScripts()) > 0 || slices.ContainsFunc(localScripts, exists) {
-		if err := wait.For(ctx, dockerLimit, wait.DockerAPI(layout.UserSocket), nil); err != nil {
+		// One that merely answers may yet be started anew, with this boot's
+		// configuration or disks, under a command that uses it.
+		if err := wait.For(ctx, dockerLimit, wait.File(layout.UserConfigured), nil); err != nil {
 			c.log.Warn("run the start commands without user Docker", "err", err)
 		}
 		err = c.runAll(ctx)

@@ -131,37 +131,65 @@ func TestMakeHome(t *testing.T) {
 }
 
 func TestEnsureHostKey(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "ssh")
-	// What a power cut may leave: an unfinished directory, an empty key.
-	for _, d := range []string{dir, dir + ".new"} {
-		if err := os.Mkdir(d, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(d, generatedKey), nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
+	for _, kind := range keyKinds {
+		t.Run(string(kind), func(t *testing.T) {
+			path := keyFile(t.TempDir(), kind)
+			// What a power cut may leave.
+			if err := os.WriteFile(path, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var keys [2]string
+			for i := range keys {
+				if err := ensureHostKey(path, kind); err != nil {
+					t.Fatal(err)
+				}
+				private, err := os.ReadFile(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				signer, err := ssh.ParsePrivateKey(private)
+				if err != nil {
+					t.Fatal(err)
+				}
+				keys[i] = string(ssh.MarshalAuthorizedKey(signer.PublicKey()))
+				public, err := os.ReadFile(path + ".pub")
+				if err != nil || string(public) != keys[i] {
+					t.Errorf("public key = %q, %v; want %q", public, err, keys[i])
+				}
+			}
+			if keys[0] != keys[1] {
+				t.Error("the second boot has another host key")
+			}
+			if !strings.Contains(keys[0], string(kind)) {
+				t.Errorf("key %q; want one of kind %s", keys[0], kind)
+			}
+		})
 	}
-	var keys [2]string
-	for i := range keys {
-		if err := ensureHostKey(dir); err != nil {
+}
+
+func TestKeepInstance(t *testing.T) {
+	dir := t.TempDir()
+	key := keyFile(dir, usualKind)
+	for _, tt := range []struct {
+		name, instance string
+		renew, stays   bool
+	}{
+		{"a machine from before", "one", true, true},
+		{"the same", "one", true, true},
+		{"a copy that is not asked to", "two", false, true},
+		{"no metadata", "", true, true},
+		{"a copy", "two", true, false},
+		{"the copy again", "two", true, true},
+	} {
+		if err := os.WriteFile(key, []byte("key"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		private, err := os.ReadFile(filepath.Join(dir, generatedKey))
-		if err != nil {
+		if err := keepInstance(dir, tt.instance, tt.renew); err != nil {
 			t.Fatal(err)
 		}
-		signer, err := ssh.ParsePrivateKey(private)
-		if err != nil {
-			t.Fatal(err)
+		if exists(key) != tt.stays {
+			t.Errorf("%s: the key is there: %v; want %v", tt.name, exists(key), tt.stays)
 		}
-		keys[i] = string(ssh.MarshalAuthorizedKey(signer.PublicKey()))
-		public, err := os.ReadFile(filepath.Join(dir, generatedKey+".pub"))
-		if err != nil || string(public) != keys[i] {
-			t.Errorf("public key = %q, %v; want %q", public, err, keys[i])
-		}
-	}
-	if keys[0] != keys[1] {
-		t.Error("the second boot has another host key")
 	}
 }
 
@@ -198,44 +226,6 @@ func TestRenderSSHD(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func TestWriteFile(t *testing.T) {
-	me := fmt.Sprintf("%d:%d", os.Getuid(), os.Getgid())
-	root := t.TempDir()
-	var cfg osconfig.Config
-	problems := cfg.Merge("test", []byte(`
-write_files:
-- {path: /a/b/c, content: aGVsbG8=, encoding: b64, owner: "`+me+`", permissions: "4710"}
-- {path: /a/b/c, content: again, owner: "`+me+`", permissions: "0600"}
-`))
-	if len(problems) > 0 {
-		t.Fatal(problems)
-	}
-	tests := []struct {
-		content string
-		mode    fs.FileMode
-	}{{"hello", 0o710 | fs.ModeSetuid}, {"again", 0o600}}
-	for i, tt := range tests {
-		if err := writeFile(root, cfg.WriteFiles[i]); err != nil {
-			t.Fatal(err)
-		}
-		path := filepath.Join(root, "a/b/c")
-		info, err := os.Stat(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := os.ReadFile(path)
-		if err != nil || string(text) != tt.content || info.Mode() != tt.mode {
-			t.Errorf("file %d = %q, %v, %v; want %q, %v", i, text, info.Mode(), err, tt.content, tt.mode)
-		}
-	}
-	if entries, err := os.ReadDir(filepath.Join(root, "a/b")); err != nil || len(entries) != 1 {
-		t.Errorf("directory has %v, %v; want the file alone", entries, err)
-	}
-	if err := writeFile(root, osconfig.File{Path: "/x", Owner: "no-such-user"}); err == nil {
-		t.Error("a file for a user that does not exist: no error")
 	}
 }
 

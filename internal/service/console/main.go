@@ -67,13 +67,13 @@ func (c *console) before() []step {
 	return []step{
 		{"run-files", c.makeRunFiles},
 		{"bootcmd", c.runBootCommands},
-		{"kernel", c.applyKernelSettings},
-		{"certificates", c.trustCertificates},
-		{"storage", c.prepareStorage},
-		{"accounts", c.makeAccounts},
-		{"write-files", c.writeFiles},
-		{"environment", c.writeEnvironment},
-		{"ssh", c.prepareSSH},
+		{Kernel, c.applyKernelSettings},
+		{Certificates, c.trustCertificates},
+		{Storage, c.prepareStorage},
+		{Accounts, c.makeAccounts},
+		{WriteFiles, c.writeFiles},
+		{Environment, c.writeEnvironment},
+		{SSH, c.prepareSSH},
 	}
 }
 
@@ -104,9 +104,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if cfg.Rancher.SSH.Daemon {
 		tasks.Go(func() { c.keep(ctx, task{name: "sshd", argv: []string{"/usr/sbin/sshd", "-D", "-f", sshdConfig}}) })
 	}
-	if err := c.announceReady(ctx); err != nil {
-		log.Error("wait for sshd", "err", err)
-	}
+	_ = c.steps.Run("sshd", func() error { return c.announceReady(ctx) })
 	for _, t := range gettys(c.kernelLine, autologin(cfg.Rancher), ttyExists) {
 		tasks.Go(func() { c.keep(ctx, t) })
 	}
@@ -170,14 +168,11 @@ const sshdLimit = 20 * time.Second
 
 // announceReady tells the orchestrator that people can log in.
 func (c *console) announceReady(ctx context.Context) error {
-	start := bootlog.Now()
 	port := ""
 	if c.cfg.Rancher.SSH.Daemon {
 		n := uint16(c.cfg.Rancher.SSH.Port)
 		port = strconv.Itoa(int(n))
-		err := wait.For(ctx, sshdLimit, listening{port: n}, nil)
-		c.steps.Record("sshd", start, err)
-		if err != nil {
+		if err := wait.For(ctx, sshdLimit, listening{port: n}, nil); err != nil {
 			return err
 		}
 	}

@@ -40,8 +40,10 @@ const (
 // A Runner does what a plan says, on the running system.
 type Runner struct {
 	Log *slog.Logger
-	// Report tells people who log in what went wrong.
+	// Report tells people what went wrong.
 	Report func(text string)
+	// Once: mounts that fail are not tried again, which the report says otherwise.
+	Once bool
 }
 
 // Prepare partitions disks, makes file systems and swap space, mounts what
@@ -134,7 +136,11 @@ func (r Runner) mountAll(ctx context.Context, mounts []Mount) []Mount {
 			err = r.mount(ctx, until, m)
 		}
 		if err != nil {
-			r.Report(fmt.Sprintf("mounts: %s: %v; it is tried again for %v", m, err, retryLimit))
+			text := fmt.Sprintf("mounts: %s: %v", m, err)
+			if !r.Once {
+				text += fmt.Sprintf("; it is tried again for %v", retryLimit)
+			}
+			r.Report(text)
 			failed = append(failed, m)
 		}
 	}

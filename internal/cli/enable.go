@@ -1,0 +1,265 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/bulkhead-os/bulkhead/images"
+	"github.com/bulkhead-os/bulkhead/internal/version"
+	osconfig "github.com/bulkhead-os/bulkhead/os-config"
+	"github.com/bulkhead-os/bulkhead/os-config/conffile"
+	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
+	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
+)
+
+// downloadLimit is how long to try to get a file of services.
+const downloadLimit = 30 * time.Second
+
+// includeKey is where the configuration says which files of services count.
+const includeKey = "rancher.services_include."
+
+// catalogue is what this version of the OS ships.
+func catalogue(name string) ([]byte, error) { return images.Catalogue(name, version.Version) }
+
+func (p places) enableCommand() *cli.Command {
+	return &cli.Command{
+		Name: "enable", Usage: "run the services of a file, of an address or of the catalogue, from now on", ArgsUsage: "FILE|URL|NAME",
+		Description: "The file has services in Compose's notation, the present one or version 1, which is RancherOS's. It is\n" +
+			"checked, and kept under its own name without .yml, so that neither the file nor the network is needed again.\n" +
+			"Say it again for a file that has changed. Names of the catalogue are in ros service list --all.\n\n" +
+			"Examples:\n   sudo ros service enable ./web.yml\n   sudo ros service enable https://example.org/web.yml\n   sudo ros service enable node-exporter",
+		BashComplete: func(c *cli.Context) {
+			for _, name := range images.CatalogueNames() {
+				fmt.Fprintln(c.App.Writer, name)
+			}
+		},
+		Action: p.serviceEnable,
+	}
+}
+
+func (p places) serviceEnable(c *cli.Context) error {
+	if err := arguments(c, 1); err != nil {
+		return err
+	}
+	cfg, _, _, err := p.load()
+	if err != nil {
+		return err
+	}
+	key, text, err := p.serviceFile(c.Context, c.Args().First())
+	if err != nil {
+		return withSudo(err)
+	}
+	names, err := checkServices(c, cfg, key, text)
+	if err != nil {
+		return err
+	}
+	// The catalogue's are read from where they are: another version of the OS
+	// may bring others.
+	if shipped, err := catalogue(key); err != nil || string(shipped) != string(text) {
+		if err := conffile.Write(filepath.Join(p.root, osconfig.StoredServices(key)), text); err != nil {
+			return withSudo(fmt.Errorf("keep %s: %w", key, err))
+		}
+	}
+	if err := p.include(c, key, "true"); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.App.Writer, "Enabled %s: %s.\n", key, strings.Join(names, ", "))
+	return p.steerConfigured(c, steer.Up, names)
+}
+
+// serviceFile returns the key that something to enable has in
+// rancher.services_include, and the file's text.
+func (p places) serviceFile(ctx context.Context, source string) (key string, text []byte, err error) {
+	name := strings.TrimSuffix(strings.TrimSuffix(path.Base(source), ".yml"), ".yaml")
+	switch {
+	case osconfig.IsServiceURL(source):
+		ctx, cancel := context.WithTimeout(ctx, downloadLimit)
+		defer cancel()
+		progress("getting %s", source)
+		text, err = p.download(ctx, source)
+		name, _, _ = strings.Cut(name, "?")
+		name = strings.TrimSuffix(name, ".yml")
+	case name != source:
+		text, err = osconfig.ReadFile(source)
+	default:
+		text, err = osconfig.ReadFile(filepath.Join(p.root, osconfig.StoredServices(name)))
+		if errors.Is(err, fs.ErrNotExist) {
+			text, err = catalogue(name)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return "", nil, fmt.Errorf("there is no service %s in the catalogue, which has %s; a file needs .yml at its end", name, strings.Join(images.CatalogueNames(), ", "))
+		}
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	if strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != "" || name == "" {
+		return "", nil, fmt.Errorf("%q is no name for a service: use letters, digits, - and _ in the name of its file", name)
+	}
+	return name, text, nil
+}
+
+// checkServices returns the names of the services in a file. With a mistake in
+// it there are none, and each is told.
+func checkServices(c *cli.Context, cfg osconfig.Config, source string, text []byte) ([]string, error) {
+	services, problems := osconfig.ParseServices(source, text)
+	_, mistakes := plan.Configure(services, cfg.Rancher.Environment, os.ReadFile)
+	for _, name := range slices.Sorted(maps.Keys(mistakes)) {
+		problems = append(problems, osconfig.Problem{Source: source, Key: name, Text: strings.TrimPrefix(mistakes[name].Error(), ": ")})
+	}
+	names := slices.Sorted(maps.Keys(services))
+	for _, name := range names {
+		if _, taken := cfg.Rancher.Services[name]; taken {
+			problems = append(problems, osconfig.Problem{Source: source, Key: name, Text: "rancher.services has one of this name"})
+		}
+	}
+	for _, problem := range problems {
+		fmt.Fprintln(c.App.ErrWriter, problem)
+	}
+	if osconfig.AnyError(problems) {
+		return nil, errors.New("nothing is enabled: mend the file first")
+	}
+	return names, nil
+}
+
+// include sets a key of rancher.services_include, or takes it away if the value
+// is empty.
+func (p places) include(c *cli.Context, key, value string) error {
+	return p.edit(c, func(old []byte) ([]byte, error) {
+		if value == "" {
+			return osconfig.Delete(old, includeKey+key)
+		}
+		return osconfig.Set(old, includeKey+key, value)
+	})
+}
+
+// included returns the services of a key of rancher.services_include, whether
+// it is on or off.
+func (p places) included(key string) (names []string, cfg osconfig.Config, err error) {
+	cfg, _, _, err = p.load()
+	if err != nil {
+		return nil, cfg, err
+	}
+	if _, is := cfg.Rancher.ServicesInclude[key]; !is {
+		return nil, cfg, fmt.Errorf("%s is not enabled; enabled are: %s", key, strings.Join(slices.Sorted(maps.Keys(cfg.Rancher.ServicesInclude)), ", "))
+	}
+	for name, from := range cfg.Rancher.Select(p.root, catalogue).From {
+		if from == key {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names, cfg, nil
+}
+
+func (p places) disableCommand() *cli.Command {
+	return &cli.Command{
+		Name: "disable", Usage: "stop the services of something that is enabled, from now on", ArgsUsage: "NAME",
+		Description:  "Containers and file stay: see ros service delete.\n\nExamples:\n   sudo ros service disable web",
+		BashComplete: p.completeIncluded,
+		Action: func(c *cli.Context) error {
+			if err := arguments(c, 1); err != nil {
+				return err
+			}
+			key := c.Args().First()
+			if _, _, err := p.included(key); err != nil {
+				return err
+			}
+			if err := p.include(c, key, "false"); err != nil {
+				return err
+			}
+			names, _, err := p.included(key)
+			if err != nil {
+				return err
+			}
+			return p.steerConfigured(c, steer.Up, names)
+		},
+	}
+}
+
+func (p places) deleteCommand() *cli.Command {
+	return &cli.Command{
+		Name: "delete", Usage: "remove the services of something that was enabled, and its file", ArgsUsage: "NAME",
+		Description:  "Volumes with a name stay.\n\nExamples:\n   sudo ros service delete web",
+		BashComplete: p.completeIncluded,
+		Action: func(c *cli.Context) error {
+			if err := arguments(c, 1); err != nil {
+				return err
+			}
+			key := c.Args().First()
+			names, _, err := p.included(key)
+			if err != nil {
+				return err
+			}
+			if len(names) > 0 {
+				if err := p.steerConfigured(c, steer.Remove, names); err != nil {
+					return err
+				}
+			}
+			if err := p.include(c, key, ""); err != nil {
+				return err
+			}
+			// What user data switches on has to be switched off.
+			if _, _, err := p.included(key); err == nil {
+				if err := p.include(c, key, "false"); err != nil {
+					return err
+				}
+			}
+			if strings.HasPrefix(key, "/") { // It is not ours.
+				return nil
+			}
+			err = os.Remove(filepath.Join(p.root, osconfig.StoredServices(key)))
+			if errors.Is(err, fs.ErrNotExist) { // It is the catalogue's.
+				return nil
+			}
+			return err
+		},
+	}
+}
+
+// completeIncluded offers the keys of rancher.services_include.
+func (p places) completeIncluded(c *cli.Context) {
+	if cfg, _, _, err := p.load(); err == nil {
+		for _, key := range slices.Sorted(maps.Keys(cfg.Rancher.ServicesInclude)) {
+			fmt.Fprintln(c.App.Writer, key)
+		}
+	}
+}
+
+// switchable adds what can be enabled to a list of services, and says what has
+// been disabled.
+func (p places) switchable(services []service) []service {
+	cfg, _, _, err := p.load()
+	if err != nil {
+		return services // They were asked for, too.
+	}
+	off := cfg.Rancher.Select(p.root, catalogue).Off
+	for i, s := range services {
+		if s.Configured && off[s.entry] {
+			services[i].State, services[i].Health = disabled, "none"
+			delete(off, s.entry)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(off)) {
+		services = append(services, withoutContainer(name, disabled))
+	}
+	for _, name := range images.CatalogueNames() {
+		if _, known := cfg.Rancher.ServicesInclude[name]; !known {
+			s := withoutContainer(name, available)
+			s.Status = "ros service enable " + name
+			services = append(services, s)
+		}
+	}
+	return services
+}

@@ -1,0 +1,146 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
+	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
+	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
+)
+
+// configure writes a machine's own file.
+func configure(t *testing.T, p places, text string) {
+	t.Helper()
+	file := filepath.Join(p.root, layout.CloudConfig)
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte("#cloud-config\n"+text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestServicePlan(t *testing.T) {
+	p, engines := testPlaces(t)
+	label := func(name string) map[string]string { return map[string]string{plan.LabelConfigured: name} }
+	engines["user"].containers = []dockerapi.Container{{ID: "o1", Name: "old", Labels: label("old")}}
+	engines["system"].containers = nil
+	configure(t, p, "rancher: {services: {web: {image: nginx}, agent: {image: a, pull_policy: never, labels: {io.rancher.os.scope: system}}}}\n")
+	code, got, stderr := ros(p, "service", "plan")
+	want := `TIER     SERVICE   ACTION             WHY
+system   agent     create-container   there is none yet
+system   agent     start-container    new container
+user     old       remove-container   no service of this name is configured any more
+user     web       pull-image nginx   needed for a new container, unless it is there
+user     web       create-container   there is none yet
+user     web       start-container    new container
+`
+	if diff := cmp.Diff(want, got); diff != "" || code != exitOK {
+		t.Errorf("exit code %d, %s\n%s", code, stderr, diff)
+	}
+	// As long as there is a mistake nothing is removed.
+	configure(t, p, "rancher: {services: {web: {image: nginx, dns: x}}, services_include: {gone: true}}\n")
+	code, got, _ = ros(p, "service", "plan", "--json")
+	var planned servicePlan
+	if err := json.Unmarshal([]byte(got), &planned); err != nil {
+		t.Fatal(err)
+	}
+	if code != exitFailed || len(planned.Actions) != 0 || len(planned.Problems) != 2 {
+		t.Errorf("exit code %d, %s; want no action and two problems", code, got)
+	}
+}
+
+func TestServiceEnable(t *testing.T) {
+	p, _, requests := orchestrated(t)
+	configure(t, p, "rancher: {services: {own: {image: a}}}\n")
+	p.download = func(_ context.Context, address string) ([]byte, error) {
+		if strings.HasSuffix(address, "/far.yml?x=1") {
+			return []byte("services: {far: {image: far}}\n"), nil
+		}
+		return nil, errors.New("answer 404 Not Found")
+	}
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	ask := func(verb steer.Verb, names ...string) []steer.Request {
+		return []steer.Request{{Verb: verb, Configured: true, Services: names}}
+	}
+	shop := file("shop.yml", "web: {image: nginx}\ndb: {image: db}\n")
+	for _, tt := range []struct {
+		args []string
+		code int
+		want string
+		asks []steer.Request
+	}{
+		{[]string{"enable", shop}, exitOK, "Enabled shop: db, web.", ask(steer.Up, "db", "web")},
+		{[]string{"enable", "shop"}, exitOK, "Enabled shop: db, web.", ask(steer.Up, "db", "web")},
+		{[]string{"enable", "https://example.org/far.yml?x=1"}, exitOK, "Enabled far: far.", ask(steer.Up, "far")},
+		{[]string{"enable", "https://example.org/none.yml"}, exitFailed, "answer 404", nil},
+		{[]string{"enable", "node-exporter"}, exitOK, "Enabled node-exporter: node-exporter.", ask(steer.Up, "node-exporter")},
+		{[]string{"enable", "node-importer"}, exitFailed, "there is no service node-importer in the catalogue, which has node-exporter", nil},
+		{[]string{"enable", filepath.Join(dir, "none.yml")}, exitFailed, "no such file", nil},
+		{[]string{"enable", file("bad.yml", "web: {imge: a}\n")}, exitFailed, "did you mean image?", nil},
+		{[]string{"enable", file("mine.yml", "own: {image: a}\n")}, exitFailed, "rancher.services has one of this name", nil},
+		{[]string{"enable", file("a b.yml", "x: {image: a}\n")}, exitFailed, "no name for a service", nil},
+		{[]string{"disable", "shop"}, exitOK, "", ask(steer.Up, "db", "web")},
+		{[]string{"disable", "shp"}, exitFailed, "shp is not enabled; enabled are: far, node-exporter, shop", nil},
+		{[]string{"list", "-a"}, exitOK, "db       -        disabled", nil},
+		{[]string{"up"}, exitOK, "", ask(steer.Up)},
+		{[]string{"pull", "web", "db"}, exitOK, "", ask(steer.Pull, "web", "db")},
+		{[]string{"rm", "docker"}, exitFailed, "one of the OS", nil},
+		{[]string{"rm", "agent"}, exitFailed, "stop it before", nil},
+		{[]string{"rm", "--force", "agent"}, exitOK, "", ask(steer.Remove, "x")},
+		{[]string{"delete", "far"}, exitOK, "", ask(steer.Remove, "far")},
+		{[]string{"delete", "node-exporter"}, exitOK, "", ask(steer.Remove, "node-exporter")},
+		{[]string{"delete", "far"}, exitFailed, "far is not enabled; enabled are: shop", nil},
+	} {
+		code, stdout, stderr := ros(p, append([]string{"service"}, tt.args...)...)
+		if code != tt.code || !strings.Contains(stdout+stderr, tt.want) {
+			t.Errorf("%s: exit code %d, %s%s; want %d, %q", tt.args, code, stdout, stderr, tt.code, tt.want)
+		}
+		if diff := cmp.Diff(tt.asks, requests()); diff != "" {
+			t.Errorf("%s: requests: %s", tt.args, diff)
+		}
+	}
+	left, err := os.ReadDir(filepath.Join(p.root, layout.ServicesDir))
+	if err != nil || len(left) != 1 || left[0].Name() != "shop.yml" {
+		t.Errorf("files left: %v, %v; want shop.yml", left, err)
+	}
+	config, err := os.ReadFile(filepath.Join(p.root, layout.CloudConfig))
+	if err != nil || !strings.Contains(string(config), "shop: false") || strings.Contains(string(config), "far") {
+		t.Errorf("configuration: %s, %v", config, err)
+	}
+}
+
+func TestServiceProblems(t *testing.T) {
+	p, _ := testPlaces(t)
+	text := `{"os": {"udev": "it ended: Exited (1)"}, "configured": {"db": "pull image db: no route to host\nmore"}}`
+	if err := os.WriteFile(p.problems, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, got, _ := ros(p, "service", "list", "-a")
+	for _, want := range []string{
+		"Up 3 minutes: it ended: Exited (1)\n", "db              -        missing     -         configured   pull image db: no route to host\n",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	if code, _, stderr := ros(p, "service", "logs", "db"); code != exitFailed || !strings.Contains(stderr, "service db has no container: pull image db") {
+		t.Errorf("logs of a service without a container: %d, %s", code, stderr)
+	}
+}
