@@ -8,6 +8,8 @@ cd "$(dirname "$0")"
 # other tools are fetched by mkos.
 packages=(ca-certificates debian-archive-keyring gcc git libc6-dev libseccomp-dev pkg-config)
 
+case " $* " in *" -console "*) packages+=(mmdebstrap) ;; esac
+
 install_missing() {
   local missing=() p
   for p in "${packages[@]}"; do

@@ -14,6 +14,26 @@ import (
 //go:embed */service.yml
 var Declarations embed.FS
 
+// LabelEngine is the label of images for the service docker: the version of the
+// engine in them.
+const LabelEngine = "io.bulkhead.engine"
+
+// What is particular to the service console.
+const (
+	// Console is the service in which people work.
+	Console = "console"
+	// LabelConsole is the label of images for it: the name by which people
+	// choose one. The shipped image has none and is DefaultConsole.
+	LabelConsole = "io.bulkhead.console"
+	// DefaultConsole and NoConsole are the names that are taken.
+	DefaultConsole = "default"
+	NoConsole      = "none"
+)
+
+// LabelKept is the label, with the value "true", of images whose containers
+// keep their own files over reboots although the service's do not.
+const LabelKept = "io.bulkhead.kept"
+
 // A Declaration is one service.yml.
 type Declaration struct {
 	// Name is the folder's name; image, container and service share it.

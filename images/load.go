@@ -3,10 +3,12 @@ package images
 import (
 	"bytes"
 	"embed"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path"
 	"slices"
 	"time"
@@ -41,6 +43,19 @@ func load(fsys fs.FS) ([]Declaration, error) {
 	}
 	errs = append(errs, validate(decls)...)
 	return decls, errors.Join(errs...)
+}
+
+// ReadIndex reads the list of the shipped images.
+func ReadIndex(file string) (Index, error) {
+	var index Index
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return index, err
+	}
+	if err := json.Unmarshal(text, &index); err != nil {
+		return index, fmt.Errorf("%s: %w", file, err)
+	}
+	return index, nil
 }
 
 // LoadLayers returns the content of the shared layers by name. A shared layer

@@ -156,31 +156,32 @@ func (s Service) validate(names map[string]bool) []error {
 // checkReasons: no privilege without a written reason, no reason without its
 // privilege.
 func (s Service) checkReasons() []error {
-	need := make(map[string]bool)
-	if s.Privileged {
-		need["privileged"] = true
-	}
-	if s.Pid == "host" {
-		need["pid"] = true
-	}
-	if s.NetSysctls {
-		need["x-net-sysctls"] = true
-	}
-	for _, c := range append(slices.Clone(s.CapAdd), s.SecurityOpt...) {
-		need[c] = true
-	}
+	need := Privileges(s.Privileged, s.Pid == "host", s.NetSysctls, s.CapAdd, s.SecurityOpt)
 	var errs []error
-	for _, k := range slices.Sorted(maps.Keys(need)) {
+	for _, k := range need {
 		if s.Reason[k] == "" {
 			errs = append(errs, fmt.Errorf("service.x-reason: no reason for %s", k))
 		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(s.Reason)) {
-		if !need[k] {
+		if !slices.Contains(need, k) {
 			errs = append(errs, fmt.Errorf("service.x-reason: %s is not a privilege of this service", k))
 		}
 	}
 	return errs
+}
+
+// Privileges returns, sorted, the keys of Service.Reason for rights that a
+// container has.
+func Privileges(privileged, hostPid, netSysctls bool, capabilities, securityOpt []string) []string {
+	need := slices.Concat(capabilities, securityOpt)
+	for key, has := range map[string]bool{"privileged": privileged, "pid": hostPid, "x-net-sysctls": netSysctls} {
+		if has {
+			need = append(need, key)
+		}
+	}
+	slices.Sort(need)
+	return slices.Compact(need)
 }
 
 // checkCycles reports the services that could never start.

@@ -73,30 +73,36 @@ type builder struct {
 
 // Build makes everything in Out.
 func Build(ctx context.Context, cfg Config) error {
+	return cfg.build(ctx, func(b *builder) []step {
+		return []step{
+			{"read declarations", b.readDeclarations},
+			{"package lists", b.refresh},
+			{"resolve packages", b.resolve},
+			{"fetch packages", b.fetch},
+			{"build tools", b.unpackTools},
+			{"compile", b.compile},
+			{"kernel and modules", b.prepareKernel},
+			{"layers", b.makeLayers},
+			{"images", b.makeImages},
+			{"root image", b.makeRoot},
+			{"initramfs", b.makeInitramfs},
+			{"ISO", b.makeISO},
+			{"netboot files", b.makeNetboot},
+			{"bill of materials", b.makeSBOM},
+			{"checksums", b.checksums},
+		}
+	})
+}
+
+// build takes the steps, while no other build does.
+func (cfg Config) build(ctx context.Context, steps func(*builder) []step) error {
 	b := &builder{Config: cfg, progress: newProgress(cfg.Log), work: filepath.Join(cfg.Out, "work")}
 	unlock, err := b.lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	err = run(ctx, []step{
-		{"read declarations", b.readDeclarations},
-		{"package lists", b.refresh},
-		{"resolve packages", b.resolve},
-		{"fetch packages", b.fetch},
-		{"build tools", b.unpackTools},
-		{"compile", b.compile},
-		{"kernel and modules", b.prepareKernel},
-		{"layers", b.makeLayers},
-		{"images", b.makeImages},
-		{"root image", b.makeRoot},
-		{"initramfs", b.makeInitramfs},
-		{"ISO", b.makeISO},
-		{"netboot files", b.makeNetboot},
-		{"bill of materials", b.makeSBOM},
-		{"checksums", b.checksums},
-	}, b.progress)
-	if err != nil {
+	if err := run(ctx, steps(b), b.progress); err != nil {
 		return fmt.Errorf("%w\nwork folder kept: %s", err, b.work)
 	}
 	return os.RemoveAll(b.work)
@@ -151,7 +157,7 @@ func (b *builder) resolve(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if b.toolPkgs, err = b.archive.Resolve(ctx, tools.Packages()); err != nil {
+	if err := b.resolveTools(ctx); err != nil {
 		return err
 	}
 	pkgs, err := b.archive.Resolve(ctx, []string{kernelPackage})
@@ -169,9 +175,17 @@ func (b *builder) resolve(ctx context.Context) (err error) {
 	return nil
 }
 
+func (b *builder) resolveTools(ctx context.Context) (err error) {
+	b.toolPkgs, err = b.archive.Resolve(ctx, tools.Packages())
+	return err
+}
+
 // imagePackages are the packages that are on the medium.
 func (b *builder) imagePackages() []debian.Package {
-	lists := [][]debian.Package{{b.kernelPkg}}
+	var lists [][]debian.Package
+	if b.kernelPkg.Name != "" {
+		lists = append(lists, []debian.Package{b.kernelPkg})
+	}
 	for _, l := range b.layerPkgs {
 		lists = append(lists, l)
 	}

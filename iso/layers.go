@@ -7,7 +7,9 @@ import (
 	"os/exec"
 	"path/filepath"
 
+	"github.com/bulkhead-os/bulkhead/images"
 	"github.com/bulkhead-os/bulkhead/iso/command"
+	"github.com/bulkhead-os/bulkhead/iso/gobuild"
 	"github.com/bulkhead-os/bulkhead/iso/image"
 	"github.com/bulkhead-os/bulkhead/iso/layer"
 )
@@ -77,7 +79,11 @@ func (b *builder) makeImages(context.Context) error {
 		for _, name := range append(d.Image.Layers, d.Name) {
 			layers = append(layers, b.layers[name])
 		}
-		img, err := image.New(d, b.source.Version, layers)
+		var labels map[string]string
+		if d.Service.Ready != nil && d.Service.Ready.Docker != "" {
+			labels = map[string]string{images.LabelEngine: gobuild.EngineVersion}
+		}
+		img, err := image.New(d, b.source.Version, layers, labels)
 		if err != nil {
 			return fmt.Errorf("image %s: %w", d.Name, err)
 		}

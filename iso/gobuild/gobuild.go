@@ -41,8 +41,9 @@ type Program struct {
 	Name    string
 	Package string
 	Tags    string
-	// GCFlags are compiler flags for single packages.
-	GCFlags string
+	// GCFlags are compiler flags as PATTERN=FLAGS; of those that match a
+	// package the last counts. They follow small.
+	GCFlags []string
 	// Cgo programs are linked statically against the host's C libraries.
 	Cgo bool
 	// Stamp sets string variables: variable → value.
@@ -69,7 +70,7 @@ func Programs(modules map[string]Module, version string) ([]Program, error) {
 	// can tell which methods the shim never calls: it is a third smaller.
 	const tags = "no_btrfs no_zfs no_cri no_devmapper no_embedded_containerd nri_no_wasm grpcnotrace"
 	// docker/cli has no go.mod, so the compiler takes it for Go 1.16.
-	const gcflags = "github.com/docker/cli/...=-lang=go1.26"
+	gcflags := []string{"github.com/docker/cli/...=-l -lang=go1.26"}
 	return []Program{
 		{Name: "init", Package: "./init"},
 		{Name: "modprobe", Package: "./cmd/modprobe"},
@@ -94,6 +95,10 @@ func Programs(modules map[string]Module, version string) ([]Program, error) {
 		{Name: "runc", Package: runc, Tags: "seccomp", Cgo: true, Stamp: map[string]string{"main.gitCommit": modules[runc].Version}},
 	}, nil
 }
+
+// small leaves out inlining where no time is lost by it: a boot is dominated by
+// reading programs, which are a tenth smaller so (docs/adr/003-compression.md).
+var small = []string{"all=-l", "std=", "github.com/klauspost/compress/...="}
 
 // A Module is a version of a module and when it was made.
 type Module struct {
@@ -145,8 +150,8 @@ func (p Program) args(out string) []string {
 	if p.Tags != "" {
 		args = append(args, "-tags", p.Tags)
 	}
-	if p.GCFlags != "" {
-		args = append(args, "-gcflags", p.GCFlags)
+	for _, flags := range slices.Concat(small, p.GCFlags) {
+		args = append(args, "-gcflags", flags)
 	}
 	return append(args, "-o", out, p.Package)
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 
 	"github.com/google/renameio/v2"
@@ -39,9 +40,10 @@ type Image struct {
 // Ref is the reference of the image of a service.
 func Ref(name, version string) string { return "docker.io/bulkhead/" + name + ":" + version }
 
-// New makes the image of a declaration. Its digest depends on the layers, the
-// command and the version, not on when or where it was built.
-func New(d images.Declaration, version string, layers []layer.Layer) (*Image, error) {
+// New makes the image of a declaration, with further labels. Its digest depends
+// on these, the layers, the command and the version, not on when or where it
+// was built.
+func New(d images.Declaration, version string, layers []layer.Layer, further map[string]string) (*Image, error) {
 	img := &Image{Name: d.Name, Ref: Ref(d.Name, version), Layers: layers}
 	labels := map[string]string{
 		ocispec.AnnotationTitle:    d.Name,
@@ -49,6 +51,7 @@ func New(d images.Declaration, version string, layers []layer.Layer) (*Image, er
 		ocispec.AnnotationVendor:   "Bulkhead",
 		ocispec.AnnotationLicenses: "NOASSERTION",
 	}
+	maps.Copy(labels, further)
 	config := ocispec.Image{
 		Created:  &tree.Epoch,
 		Platform: ocispec.Platform{Architecture: "amd64", OS: "linux"},

@@ -157,27 +157,17 @@ func dependencies(image []byte) ([]string, error) {
 	return deps, nil
 }
 
-// write writes the named modules below root. Those that are hot are unpacked,
-// the others stay as they came.
-func (ms modules) write(root string, names, hot []string) error {
+// write writes the named modules, unpacked, below folder.
+func (ms modules) write(folder string, names []string) error {
 	for _, name := range names {
 		m := ms[name]
-		file, content := filepath.Join(root, m.path), m.raw
-		if slices.Contains(hot, name) {
-			file, content = strings.TrimSuffix(file, ".xz"), m.elf
-		}
+		file := filepath.Join(folder, strings.TrimSuffix(strings.TrimPrefix(m.path, "kernel/"), ".xz"))
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			return err
 		}
-		if err := os.WriteFile(file, content, 0o644); err != nil {
+		if err := os.WriteFile(file, m.elf, 0o644); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func union(a, b []string) []string {
-	all := append(slices.Clone(a), b...)
-	slices.Sort(all)
-	return slices.Compact(all)
 }

@@ -35,7 +35,7 @@ var fastHints string
 // mkfs.erofs 1.8.6 then writes zeros for small files. No clusters of 1 MiB:
 // it crashes.
 func Small() Compression {
-	return Compression{"small", "zstd,level=12:lzma,level=6", smallHints, []string{"-C65536", "-Eztailpacking"}}
+	return Compression{"small", "zstd,level=17:lzma,level=6", smallHints, []string{"-C65536", "-Eztailpacking"}}
 }
 
 // Fast is for trying a change: half again as large, made in seconds.

@@ -105,6 +105,9 @@ func (c Content) hostTree() (*tree.Tree, error) {
 	if err := t.HostFile("boot/config-"+c.Kernel.Version, 0o644, c.Kernel.Config); err != nil {
 		return nil, err
 	}
+	if err := t.HostFile(layout.ModulesImage, 0o644, c.Kernel.ModulesImage); err != nil {
+		return nil, err
+	}
 	return t, t.AddFolder(layout.ModulesDir, c.Kernel.Modules)
 }
 
