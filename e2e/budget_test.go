@@ -37,6 +37,15 @@ func TestBudgets(t *testing.T) {
 	if ratio := r.ReadyRatio(); ratio > 0.75 {
 		t.Errorf("both Docker APIs answer after %.2f times the peer's time; want at most 0.75", ratio)
 	}
+	// An emulated processor is slower than a real one; how much, the same work
+	// on the host tells.
+	slowness := max(1, r.Ours.Configuration.Slowness())
+	if took := r.Ours.Configuration.Sample.Seconds() * 1000; took > 20*slowness {
+		t.Errorf("the largest sample takes %.1f ms of CPU; want at most 20 × %.1f", took, slowness)
+	}
+	if took := r.Ours.Configuration.Boot.Seconds(); took > 0.3*slowness {
+		t.Errorf("reading the configuration takes %.2f s of the boot; want at most 0.3 × %.1f", took, slowness)
+	}
 	if ratio := r.MemoryRatio(); ratio > 1.2 {
 		t.Errorf("memory in use is %.2f times the peer's; want at most 1.2", ratio)
 	}

@@ -6,31 +6,43 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"strings"
+	"regexp"
 	"testing"
 
 	"github.com/bulkhead-os/bulkhead/e2e/qemutest"
 )
 
-// userData is what the servers of this test give to a machine.
-const userData = "#cloud-config\nwrite_files:\n  - path: /opt/cargo\n    content: from the network\n"
+// ship is the machine that the servers of this test know.
+func ship(key qemutest.Key) instance {
+	return instance{name: "cloud-ship", keys: []string{key.Authorized}, userData: cargo("from the network")}
+}
 
 // A machine takes its configuration from a server, and boots without it.
 func TestDataSources(t *testing.T) {
 	t.Run("EC2 metadata with a token", func(t *testing.T) {
 		t.Parallel()
 		key := newKey(t)
-		options := netBoot(t, "rancher.cloud_init.datasources=[ec2:"+serve(t, ec2(key.Authorized))+"]")
-		checkConfigured(t, boot(t, options, key), "cloud-ship")
+		// Neither a state disk that is not there nor mistakes matter to it.
+		options := netBoot(t, "rancher.cloud_init.datasources=[ec2:"+serve(t, ec2(ship(key)))+"] "+
+			"rancher.state.dev=LABEL=nonexistent "+kernelLine(mistakesOnKernelLine))
+		g := boot(t, options, key, provoked, regexp.MustCompile("FAILED step=find-state .*LABEL=nonexistent"))
+		checkConfigured(t, g, "cloud-ship")
+		g.checkNamed(t, mistakesOnKernelLine, nil)
+		if got := g.sh(t, "findmnt -no FSTYPE /var/lib/rancher; docker info -f '{{.DockerRootDir}}'"); got != "tmpfs\n/var/lib/docker" {
+			t.Errorf("state is on %q; want a tmpfs", got)
+		}
+		g.checkConfigCommand(t, key.Authorized)
 	})
 	t.Run("NoCloud server named by the firmware", func(t *testing.T) {
 		t.Parallel()
 		key := newKey(t)
 		options := qemutest.Options{
 			ISO:  artifact(t, isoName),
-			Args: []string{"-smbios", "type=1,serial=ds=nocloud;s=" + serve(t, noCloud(key.Authorized)) + "/seed/"},
+			Args: []string{"-smbios", "type=1,serial=ds=nocloud;s=" + serve(t, noCloud(ship(key))) + "/seed/"},
 		}
-		checkConfigured(t, boot(t, options, key), "cloud-ship")
+		g := boot(t, options, key)
+		checkConfigured(t, g, "cloud-ship")
+		g.checkClouds(t, clouds()[:times(0, len(clouds()))])
 	})
 	t.Run("a silent server", func(t *testing.T) {
 		t.Parallel()
@@ -38,14 +50,20 @@ func TestDataSources(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		options := netBoot(t, "rancher.cloud_init.datasources=[ec2:"+silent(t)+",configdrive]")
+		options := netBoot(t, "rancher.cloud_init.datasources=[ec2:"+silent(t)+",configdrive] rancher.state.directory=sub/dir")
+		options.Disks = []qemutest.Disk{{Path: stateDisk(t)}}
 		g := start(t, options, seed)
+		if got := g.sh(t, "findmnt -no FSROOT /var/lib/rancher"); got != "/sub/dir/var/lib/rancher" {
+			t.Errorf("state is in %s; want it in rancher.state.directory", got)
+		}
 		if got := g.sh(t, "hostname"); got != "ship" {
 			t.Errorf("hostname = %q; want ship, from the configuration disk", got)
 		}
 		const limit = 10 // seconds
 		if took := g.bootStep(t, "cloud-init/network"); took > limit {
 			t.Errorf("the boot waited %.1f s for a server that is silent; want at most %d", took, limit)
+		} else {
+			t.Logf("the boot waited %.1f s for a server that is silent", took)
 		}
 	})
 }
@@ -99,51 +117,6 @@ func silent(t *testing.T) string {
 	}
 	t.Cleanup(func() { l.Close() })
 	return fromGuest(l)
-}
-
-// ec2 is the instance metadata service, version 2, of an instance with a key.
-// Source: AWS, "Use IMDSv2" and "Instance metadata categories".
-func ec2(key string) http.Handler {
-	const token = "AQAEAKs-e2e"
-	tree := map[string]string{
-		"meta-data/instance-id":                 "i-0e2e",
-		"meta-data/local-hostname":              "cloud-ship",
-		"meta-data/hostname":                    "cloud-ship",
-		"meta-data/public-keys/":                "0=e2e",
-		"meta-data/public-keys/0/openssh-key":   key,
-		"meta-data/placement/availability-zone": "eu-e2e-1a",
-		"user-data":                             userData,
-		"dynamic/instance-identity/document":    "{}",
-	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("PUT /latest/api/token", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, token) })
-	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("X-aws-ec2-metadata-token") != token {
-			http.Error(w, "no token", http.StatusUnauthorized)
-			return
-		}
-		_, path, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/") // without the API version
-		text, ok := tree[path]
-		if !ok {
-			text, ok = tree[path+"/"]
-		}
-		if !ok {
-			http.NotFound(w, r)
-			return
-		}
-		fmt.Fprint(w, text)
-	})
-	return mux
-}
-
-// noCloud serves a seed of cloud-init's NoCloud source.
-func noCloud(key string) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /seed/user-data", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, userData) })
-	mux.HandleFunc("GET /seed/meta-data", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintf(w, "instance-id: i-0e2e\nlocal-hostname: cloud-ship\npublic-keys:\n  - %s\n", key)
-	})
-	return mux
 }
 
 // bootStep returns how long a step of the boot took, in seconds.

@@ -58,8 +58,8 @@ const isoName = "bulkhead-amd64.iso"
 // smaller ones that fit into a change's test run.
 func full() bool { return os.Getenv("E2E_FULL") == "1" }
 
-// times returns the number of repetitions.
-func times(quick, complete int) int {
+// times returns how often, or with what, to repeat something.
+func times[T any](quick, complete T) T {
 	if full() {
 		return complete
 	}
@@ -67,7 +67,8 @@ func times(quick, complete int) int {
 }
 
 // sharedMachine is one machine for all tests that leave it as they found it;
-// booting takes longer than most of them.
+// booting takes longer than most of them. Their files' names come last in the
+// alphabet, so that it does not run beside other machines.
 type sharedMachine struct {
 	once  sync.Once
 	guest *guest
@@ -111,7 +112,7 @@ func (s *sharedMachine) start(iso string) (*guest, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(times(60, 120))*time.Minute)
 	context.AfterFunc(ctx, cancel)
 	vm, err := qemutest.Start(ctx, s.dir, qemutest.Options{Name: "shared", ISO: iso, MemoryMB: 3072, Disks: []qemutest.Disk{seed.disk}}, expected...)
 	if err != nil {

@@ -147,4 +147,73 @@ func TestNetworkConfig(t *testing.T) {
 			t.Error("no log tells of the damaged archive")
 		}
 	})
+	t.Run("keys of services have their effect", func(t *testing.T) { g.checkServiceKeys(t) })
+}
+
+// serviceKeys uses the image that is preloaded in both tiers.
+const serviceKeys = `rancher:
+  environment: {CITY: berlin}
+  services:
+    db: {image: 'preloaded:e2e', command: sleep 1000, networks: [back], hostname: dbhost, volumes: ['data:/data']}
+    kin: {image: 'preloaded:e2e', command: sleep 1000, net: 'service:db'}
+    web:
+      image: preloaded:e2e
+      container_name: site
+      entrypoint: [sh, -c]
+      command: ['echo from-web > /data/who; exec sleep 1000']
+      depends_on: [kin]
+      networks: [back, front]
+      volumes_from: [db]
+      links: ['db:database']
+      environment: [CITY, 'B=own']
+      env_file: /opt/web.env
+      cap_drop: [ALL]
+      cap_add: [NET_RAW]
+      read_only: true
+      tmpfs: /run
+      mem_limit: 64M
+      pids_limit: 50
+      ulimits: {nofile: {soft: 512, hard: 1024}}
+      sysctls: {net.core.somaxconn: 1234}
+      extra_hosts: ['lab:10.9.8.7']
+      healthcheck: {test: 'true', interval: 5s}
+      init: true
+      stop_grace_period: 3s
+    agent:
+      image: preloaded:e2e
+      command: sleep 1000
+      user: '1000:1000'
+      working_dir: /tmp
+      pid: host
+      devices: ['/dev/zero:/dev/nought']
+      labels: {io.rancher.os.scope: system}
+`
+
+// checkServiceKeys looks from inside at what services were given.
+func (g *guest) checkServiceKeys(t *testing.T) {
+	g.root(t, `printf 'A=file\nB=file\n' > /opt/web.env`)
+	if r := g.pipe(t, "sudo ros config merge", strings.NewReader(serviceKeys)); r.Exit != 0 {
+		t.Fatalf("ros config merge: %s%s", r.Stdout, r.Stderr)
+	}
+	g.root(t, "ros config apply")
+	g.eventually(t, "the last of them runs and is healthy", time.Minute, g.succeeds("docker inspect -f '{{.State.Health.Status}}' site | grep -x healthy"))
+	const site, agent = "docker exec site sh -c ", "sudo system-docker exec agent sh -c "
+	for _, check := range []struct{ command, want string }{
+		{"docker exec db cat /data/who", "from-web"}, // volumes_from, entrypoint
+		{site + "'ping -c 1 -W 5 database >/dev/null && echo there'", "there"},
+		{site + "'echo $A $B $CITY'", "file own berlin"},
+		{site + "'touch /x 2>&1 | grep -o Read-only; touch /run/x && echo written'", "Read-only\nwritten"},
+		{site + "'cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max /proc/sys/net/core/somaxconn; ulimit -n'", "67108864\n50\n1234\n512"},
+		{site + "'grep -c ^CapEff.*0000000000002000 /proc/self/status; grep lab /etc/hosts'", "1\n10.9.8.7\tlab"},
+		{site + "'cat /proc/1/comm'", "docker-init"},
+		{"docker inspect -f '{{.Config.StopTimeout}}' site", "3"},
+		{"docker exec db hostname", "dbhost"},
+		{"test \"$(docker exec kin ip addr)\" = \"$(docker exec db ip addr)\" && echo shared", "shared"},
+		{agent + "'id -u; pwd; head -c 1 /dev/nought | wc -c; cat /proc/1/comm'", "1000\n/tmp\n1\ndockerd"},
+		{"sudo ros service list -a | awk '$1 == \"site\" {print $2, $3}'", "user running"},
+	} {
+		if got := g.sh(t, "%s", check.command); got != check.want {
+			t.Errorf("%s: %q; want %q", check.command, got, check.want)
+		}
+	}
 }

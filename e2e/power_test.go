@@ -1,13 +1,22 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"regexp"
 	"testing"
 	"time"
 
 	"github.com/bulkhead-os/bulkhead/e2e/qemutest"
 )
+
+// wholeConfig is what ros config set of one key makes of no file.
+var wholeConfig = regexp.MustCompile(`^#cloud-config\nrancher:\n  environment:\n    CUT: "?\d+"?$`)
+
+// diskGone is what a kernel that restarts at once says about requests that it
+// sends to a disk after it has let go of it.
+var diskGone = regexp.MustCompile(`I/O error|EXT4-fs|JBD2|Aborting journal|Remounting filesystem read-only|Delayed block allocation failed`)
 
 // A machine with a state disk goes down in every way there is, and comes back
 // with everything.
@@ -23,22 +32,26 @@ func TestPower(t *testing.T) {
 	before := g.leaveTraces(t)
 
 	reboots := []struct {
-		name string
-		do   func(*testing.T)
+		name     string
+		tolerate []*regexp.Regexp
+		do       func(*testing.T)
 	}{
-		{"reboot", func(t *testing.T) { g.try(t, "sudo reboot") }},
-		{"Ctrl-Alt-Del", func(t *testing.T) {
+		{"reboot", nil, func(t *testing.T) { g.try(t, "sudo reboot") }},
+		{"Ctrl-Alt-Del", nil, func(t *testing.T) {
 			if err := g.Monitor.CtrlAltDel(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}},
 		// Nobody tells the connection that its other end is gone.
-		{"reboot -f", func(t *testing.T) { g.root(t, "sync; (sleep 1; reboot -f) </dev/null >/dev/null 2>&1 &") }},
+		{"reboot -f", []*regexp.Regexp{diskGone}, func(t *testing.T) {
+			g.root(t, "ros config set rancher.environment.CUT 0; sync; ("+
+				"(n=0; while :; do n=$((n+1)); ros config set rancher.environment.CUT $n; done) & sleep 3; reboot -f) </dev/null >/dev/null 2>&1 &")
+		}},
 	}
 	for _, tt := range reboots {
 		t.Run(tt.name, func(t *testing.T) {
 			g.startSlow(t)
-			if err := g.restart(t, func() { tt.do(t) }); err != nil {
+			if err := g.restart(t, func() { tt.do(t) }, tt.tolerate...); err != nil {
 				t.Fatal(err)
 			}
 			g.checkTraces(t, before)
@@ -47,6 +60,11 @@ func TestPower(t *testing.T) {
 			}
 			if tt.name != "reboot -f" {
 				g.checkSlow(t)
+				return
+			}
+			// What the configuration was being set to is whole, old or new.
+			if got := g.root(t, "cat %s", cloudConfig); !wholeConfig.MatchString(got) {
+				t.Errorf("cloud-config.yml after the cut: %q", got)
 			}
 		})
 	}
@@ -77,6 +95,11 @@ func (g *guest) leaveTraces(t *testing.T) traces {
 	g.sh(t, "docker run -d --name always --restart=always -v cargo:/data %s sh -c 'echo tea >> /data/hold; exec sleep 100000'", image)
 	g.sh(t, "echo diary > ~/diary && logger e2e-was-here")
 	g.root(t, "mkdir -p /opt/bin && echo tool > /opt/bin/tool")
+	g.root(t, "ros service stop ntp")
+	upgraded := g.shippedImage(t, "syslog").derive(t, "e2e/syslog:upgraded", map[string]program{"/usr/bin/e2e-was-here": program("#!/bin/sh\n")}, nil)
+	if r := g.pipe(t, "sudo system-docker load && sudo ros service upgrade syslog e2e/syslog:upgraded", bytes.NewReader(upgraded.archive)); r.Exit != 0 {
+		t.Fatalf("upgrade of syslog: %s%s", r.Stdout, r.Stderr)
+	}
 	return traces{hostKey: g.client.HostKey, image: g.sh(t, "docker image inspect -f '{{.Id}}' %s", image)}
 }
 
@@ -87,7 +110,8 @@ func (g *guest) checkTraces(t *testing.T, want traces) {
 		t.Errorf("host key and image = %+v; want %+v as before", got, want)
 	}
 	g.eventually(t, "container with --restart=always runs", 30*time.Second, g.succeeds("docker exec always true"))
-	for _, check := range []string{"docker exec always grep tea /data/hold", "grep diary ~/diary", "grep tool /opt/bin/tool", "sudo grep -rq e2e-was-here /var/log"} {
+	for _, check := range []string{"docker exec always grep tea /data/hold", "grep diary ~/diary", "grep tool /opt/bin/tool", "sudo grep -rq e2e-was-here /var/log",
+		"sudo ros service list | grep -q '^ntp .* stopped '", "sudo system-docker exec syslog e2e-was-here"} {
 		if err := g.succeeds(check)(); err != nil {
 			t.Error(err)
 		}
@@ -126,9 +150,12 @@ func (g *guest) expectOff(t *testing.T, state string) {
 }
 
 // restart does what makes the machine reboot and waits for the next boot.
-func (g *guest) restart(t *testing.T, do func()) error {
+// Console lines that match tolerate are no trouble on the way down.
+func (g *guest) restart(t *testing.T, do func(), tolerate ...*regexp.Regexp) error {
 	t.Helper()
+	end := g.Tolerate(tolerate...)
 	console, err := g.reset(t, do)
+	end()
 	if err != nil {
 		return err
 	}

@@ -82,17 +82,17 @@ func running(list string) error {
 	return nil
 }
 
-func TestBadDaemonJSON(t *testing.T) {
+// Mistakes are named, on the disk that configures a machine, in its own files
+// and in those of both daemons, and the machine is reachable.
+func TestMistakes(t *testing.T) {
 	iso := artifact(t, isoName)
-	seed, err := newSeed(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	seed := brokenSeed(t, mistakesOnDisk)
 	state := stateDisk(t)
 	allow := regexp.MustCompile(`bulkhead: FAILED|daemon\.json|system-docker\.json`)
 	g := start(t, qemutest.Options{ISO: iso, Disks: []qemutest.Disk{{Path: state}}}, seed, allow)
 
-	t.Run("the user's, while the system runs", func(t *testing.T) {
+	t.Run("on the configuration disk", func(t *testing.T) { g.checkNamed(t, mistakesOnDisk, onDisk) })
+	t.Run("in the user's daemon.json, while the system runs", func(t *testing.T) {
 		mark := g.Console.Mark()
 		g.root(t, `echo '{"log-level": "chatty"}' > /etc/docker/daemon.json; system-docker restart docker`)
 		if _, err := g.AwaitConsole("cause on the console", 60*time.Second, mark, regexp.MustCompile(`daemon\.json.*chatty|chatty.*daemon\.json`)); err != nil {
@@ -102,7 +102,8 @@ func TestBadDaemonJSON(t *testing.T) {
 		g.root(t, "rm /etc/docker/daemon.json; system-docker restart docker")
 		g.eventually(t, "user Docker answers", 60*time.Second, g.succeeds("docker info"))
 	})
-	t.Run("both, at boot", func(t *testing.T) {
+	t.Run("in both daemon.json and ten files, at boot", func(t *testing.T) {
+		g.leaveMistakes(t, mistakesAtRunTime)
 		mark := g.Console.Mark()
 		g.root(t, `echo '{"no-such-key": 1}' > /etc/docker/system-docker.json; echo '{"log-level": ' > /etc/docker/daemon.json; sync`)
 		down, err := g.reset(t, func() { g.try(t, "sudo reboot") })
@@ -118,6 +119,7 @@ func TestBadDaemonJSON(t *testing.T) {
 				t.Errorf("the console does not say %q", cause)
 			}
 		}
+		g.checkNamed(t, mistakesAtRunTime, atRunTime)
 		g.root(t, "system-docker info")
 		g.root(t, "rm /etc/docker/daemon.json")
 		g.eventually(t, "user Docker starts by itself once the file is right", 60*time.Second, g.succeeds("docker info"))

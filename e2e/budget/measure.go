@@ -31,6 +31,8 @@ type Figures struct {
 	SystemReady time.Duration
 	// MemoryKB is MemTotal − MemAvailable after 10 s of rest.
 	MemoryKB int
+	// Configuration is zero for the peer.
+	Configuration Configuration
 }
 
 // Report is one comparison.
@@ -103,7 +105,10 @@ func measureISO(ctx context.Context, dir, iso string) (Figures, error) {
 	if err != nil {
 		return f, err
 	}
-	f.MemoryKB, err = strconv.Atoi(strings.TrimSpace(out.Stdout))
+	if f.MemoryKB, err = strconv.Atoi(strings.TrimSpace(out.Stdout)); err != nil {
+		return f, err
+	}
+	f.Configuration, err = measureConfiguration(ctx, client)
 	return f, err
 }
 
@@ -168,5 +173,8 @@ func (r Report) String() string {
 	fmt.Fprintf(&b, "| kernel start → system Docker answers, s | %.1f | – | – |\n", r.Ours.SystemReady.Seconds())
 	fmt.Fprintf(&b, "| kernel start → Docker answers, s | %.1f | %.1f | %.2f |\n", r.Ours.Ready.Seconds(), r.Peer.Ready.Seconds(), r.ReadyRatio())
 	fmt.Fprintf(&b, "| memory in use, MB | %.0f | %.0f | %.2f |\n", float64(r.Ours.MemoryKB)/1024, float64(r.Peer.MemoryKB)/1024, r.MemoryRatio())
+	c := r.Ours.Configuration
+	fmt.Fprintf(&b, "| largest sample of a configuration, ms of CPU (on the host) | %.1f (%.1f) | – | – |\n", c.Sample.Seconds()*1000, c.HostSample.Seconds()*1000)
+	fmt.Fprintf(&b, "| reading the configuration at boot, s | %.2f | – | – |\n", c.Boot.Seconds())
 	return b.String()
 }

@@ -42,6 +42,8 @@ type Disk struct {
 	Format     string // raw when empty, or qcow2
 	Controller Controller
 	ReadOnly   bool
+	// WriteLog gets all that the machine writes to the disk (type WriteLog).
+	WriteLog string
 }
 
 // Options describe a machine. The zero value of each field is a sensible
@@ -143,6 +145,9 @@ func diskArguments(i int, d Disk, boot bool) []string {
 		drive += ",readonly=on"
 	}
 	args := []string{"-drive", drive}
+	if d.WriteLog != "" {
+		args = loggedDrive(id, format, d)
+	}
 	// The serial becomes /dev/disk/by-id, for tests that name a disk.
 	var device string
 	switch d.Controller {
@@ -170,6 +175,17 @@ func diskArguments(i int, d Disk, boot bool) []string {
 		device += ",bootindex=0"
 	}
 	return append(args, "-device", device)
+}
+
+// loggedDrive returns the arguments for a drive whose writes are logged.
+func loggedDrive(id, format string, d Disk) []string {
+	return []string{
+		"-blockdev", "driver=file,node-name=" + id + "-file,discard=unmap,filename=" + escape(d.Path),
+		"-blockdev", "driver=" + format + ",node-name=" + id + "-image,discard=unmap,file=" + id + "-file",
+		"-blockdev", "driver=file,node-name=" + id + "-log-file,filename=" + escape(d.WriteLog),
+		"-blockdev", "driver=raw,node-name=" + id + "-log,file=" + id + "-log-file",
+		"-blockdev", "driver=blklogwrites,node-name=" + id + ",discard=unmap,log-sector-size=512,file=" + id + "-image,log=" + id + "-log",
+	}
 }
 
 // escape protects the commas of a value in a list of options.

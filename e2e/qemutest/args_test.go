@@ -47,6 +47,15 @@ func TestArguments(t *testing.T) {
 			},
 		},
 		{
+			name:    "a disk with a log",
+			options: Options{ISO: "os.iso", Disks: []Disk{{Path: "a", WriteLog: "b"}}},
+			want: []string{
+				"filename=a", "-blockdev driver=blklogwrites,node-name=disk0,discard=unmap,log-sector-size=512,file=disk0-image,log=disk0-log",
+				"-device virtio-blk-pci,drive=disk0,serial=disk0",
+			},
+			not: []string{"cache=writeback"},
+		},
+		{
 			name:    "commas in names",
 			options: Options{Name: "a,b", ISO: "c,d.iso"},
 			want:    []string{"-name a,,b", "file=c,,d.iso"},

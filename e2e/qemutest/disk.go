@@ -30,6 +30,11 @@ func MakeDisk(path string, megabytes int64) error {
 	return f.Close()
 }
 
+// CopyDisk makes a sparse copy of a disk image.
+func CopyDisk(ctx context.Context, path, from string) error {
+	return run(ctx, "cp", "--sparse=always", from, path)
+}
+
 // MakeExt4 makes a sparse raw disk image with an ext4 file system over the
 // whole of it.
 func MakeExt4(ctx context.Context, path, label string, megabytes int64) error {

@@ -81,6 +81,23 @@ func (s Seed) Write(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
+	if s.Format == VFAT {
+		return writeTree(path, files, func(tree string) error { return writeVFAT(ctx, path, string(s.Kind), tree) })
+	}
+	return WriteISO(ctx, path, string(s.Kind), files)
+}
+
+// WriteISO makes an ISO 9660 image of files, by path; one that is there is
+// replaced.
+func WriteISO(ctx context.Context, path, label string, files map[string]string) error {
+	return writeTree(path, files, func(tree string) error {
+		return run(ctx, "xorriso", "-as", "mkisofs", "-quiet", "-J", "-R", "-V", label, "-o", path, tree)
+	})
+}
+
+// writeTree lays files out in a directory for a program that makes the image
+// at path, where none is then.
+func writeTree(path string, files map[string]string, write func(tree string) error) error {
 	tree, err := os.MkdirTemp("", "seed-*")
 	if err != nil {
 		return err
@@ -98,10 +115,7 @@ func (s Seed) Write(ctx context.Context, path string) error {
 	if err := os.RemoveAll(path); err != nil {
 		return err
 	}
-	if s.Format == VFAT {
-		return writeVFAT(ctx, path, string(s.Kind), tree)
-	}
-	return run(ctx, "xorriso", "-as", "mkisofs", "-quiet", "-J", "-R", "-V", string(s.Kind), "-o", path, tree)
+	return write(tree)
 }
 
 // writeVFAT makes a FAT image with the content of a directory.

@@ -108,17 +108,47 @@ func dialSSH(ctx context.Context, addr string, login Login) (*Client, error) {
 // waitSSH tries to log in until it works or ctx ends.
 func waitSSH(ctx context.Context, addr string, login Login) (*Client, error) {
 	for {
-		attempt, cancel := context.WithTimeout(ctx, Scaled(10*time.Second))
-		c, err := dialSSH(attempt, addr, login)
-		cancel()
+		c, err := trySSH(ctx, addr, login)
 		if err == nil {
 			return c, nil
 		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%w; last attempt: %w", context.Cause(ctx), err)
-		case <-time.After(300 * time.Millisecond):
+		if stop := pause(ctx, err); stop != nil {
+			return nil, stop
 		}
+	}
+}
+
+// acceptsSSH tries to log in until the server takes or refuses the login, or
+// ctx ends.
+func acceptsSSH(ctx context.Context, addr string, login Login) (bool, error) {
+	for {
+		c, err := trySSH(ctx, addr, login)
+		if err == nil {
+			return true, c.Close()
+		}
+		if strings.Contains(err.Error(), "unable to authenticate") { // x/crypto/ssh has no type for it
+			return false, nil
+		}
+		if stop := pause(ctx, err); stop != nil {
+			return false, stop
+		}
+	}
+}
+
+func trySSH(ctx context.Context, addr string, login Login) (*Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, Scaled(10*time.Second))
+	defer cancel()
+	return dialSSH(ctx, addr, login)
+}
+
+// pause waits for the next attempt after err; it returns an error if there is
+// no time for one.
+func pause(ctx context.Context, err error) error {
+	select {
+	case <-ctx.Done():
+		return fmt.Errorf("%w; last attempt: %w", context.Cause(ctx), err)
+	case <-time.After(300 * time.Millisecond):
+		return nil
 	}
 }
 

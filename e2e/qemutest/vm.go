@@ -10,7 +10,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -33,6 +35,9 @@ type VM struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	exited chan struct{}
+
+	mu    sync.Mutex // guards what follows
+	allow []*regexp.Regexp
 }
 
 // errMachineEnd is the cause of waits that end because QEMU ended.
@@ -56,14 +61,14 @@ func Start(ctx context.Context, dir string, o Options, allow ...*regexp.Regexp) 
 			return nil, err
 		}
 	}
-	vm := &VM{Dir: dir, args: arguments(o, Accel(), dir), exited: make(chan struct{})}
+	vm := &VM{Dir: dir, args: arguments(o, Accel(), dir), exited: make(chan struct{}), allow: allow}
 	if err := vm.spawn(); err != nil {
 		return nil, err
 	}
 	vm.ctx, vm.cancel = context.WithCancelCause(ctx)
 	go vm.reap()
 	vm.Console = NewConsole(func(line string) {
-		if err := scan(line, allow); err != nil {
+		if err := scan(line, vm.allowed()); err != nil {
 			vm.cancel(err)
 		}
 	})
@@ -73,6 +78,25 @@ func Start(ctx context.Context, dir string, o Options, allow ...*regexp.Regexp) 
 		return nil, vm.explain("start", 0, err)
 	}
 	return vm, nil
+}
+
+func (vm *VM) allowed() []*regexp.Regexp {
+	vm.mu.Lock()
+	defer vm.mu.Unlock()
+	return vm.allow
+}
+
+// Tolerate makes no trouble of console lines that match one of patterns until
+// end is called.
+func (vm *VM) Tolerate(patterns ...*regexp.Regexp) (end func()) {
+	before := vm.allowed()
+	set := func(allow []*regexp.Regexp) {
+		vm.mu.Lock()
+		defer vm.mu.Unlock()
+		vm.allow = allow
+	}
+	set(slices.Concat(before, patterns))
+	return func() { set(before) }
 }
 
 // spawn starts QEMU in a session of its own, so that a Ctrl-C meant for the
@@ -214,6 +238,16 @@ func (vm *VM) AwaitSSH(deadline time.Duration, login Login) (client *Client, err
 		return err
 	})
 	return client, err
+}
+
+// AcceptsSSH reports whether the server takes a login. An error means that it
+// does not decide.
+func (vm *VM) AcceptsSSH(login Login) (accepted bool, err error) {
+	err = vm.Await("answer to an ssh login as "+login.User, 30*time.Second, func(ctx context.Context) error {
+		accepted, err = acceptsSSH(ctx, vm.SSHAddr, login)
+		return err
+	})
+	return accepted, err
 }
 
 // AwaitExit waits until QEMU has ended and returns the reason that it gave.

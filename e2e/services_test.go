@@ -1,0 +1,171 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// listedService is a line of ros service list --json.
+type listedService struct{ Name, State, Health, Problem string }
+
+// listed returns services with a name that begins with prefix.
+func (g *guest) listed(prefix string) (map[string]listedService, error) {
+	out, err := g.output("sudo ros service list --all --json")
+	if err != nil {
+		return nil, err
+	}
+	var list []listedService
+	if err := json.Unmarshal([]byte(out), &list); err != nil {
+		return nil, err
+	}
+	byName := make(map[string]listedService)
+	for _, s := range list {
+		if strings.HasPrefix(s.Name, prefix) {
+			byName[s.Name] = s
+		}
+	}
+	return byName, nil
+}
+
+// isListed checks the state of a service, and part of its problem.
+func (g *guest) isListed(name, state, problem string) func() error {
+	return func() error {
+		list, err := g.listed(name)
+		if s := list[name]; err == nil && (s.State != state || !strings.Contains(s.Problem, problem) || (problem == "") != (s.Problem == "")) {
+			err = fmt.Errorf("service %s: %+v; want it %s, problem %q", name, s, state, problem)
+		}
+		return err
+	}
+}
+
+// put writes a file in the machine.
+func (g *guest) put(t *testing.T, path, text string) {
+	t.Helper()
+	if r := g.pipe(t, "cat > "+path, strings.NewReader(text)); r.Exit != 0 {
+		t.Fatalf("write %s: %s", path, r.Stderr)
+	}
+}
+
+// The services of files, addresses and the catalogue come and go; one that
+// cannot run is named and keeps nothing from running.
+func TestServices(t *testing.T) {
+	g := sharedGuest(t)
+	g.clean(t)
+	g.needImage(t)
+	before := g.root(t, "cat %s 2>/dev/null || true", cloudConfig)
+	check := func(name, state, problem string) {
+		t.Helper()
+		if err := g.isListed(name, state, problem)(); err != nil {
+			t.Error(err)
+		}
+	}
+
+	t.Run("a file", func(t *testing.T) {
+		g.put(t, "/tmp/shop.yml", `shop-web: {image: '`+image+`', command: sleep 100000, stop_grace_period: 1s, restart: always}
+shop-lost: {image: '10.0.2.2:1/lost:1', restart: always}
+`)
+		r := g.try(t, "sudo ros service enable /tmp/shop.yml")
+		if r.Exit != 1 || !strings.Contains(r.Stderr, "service shop-lost: pull image 10.0.2.2:1/lost:1") {
+			t.Errorf("enable: %+v; want exit code 1 and the registry named", r)
+		}
+		check("shop-web", "running", "")
+		check("shop-lost", "missing", "10.0.2.2:1/lost:1")
+		if got := g.sh(t, "sudo ros service plan | awk '{print $2, $3}'"); got != "SERVICE ACTION\nshop-lost pull-image\nshop-lost create-container\nshop-lost start-container" {
+			t.Errorf("plan: %s", got)
+		}
+		g.sh(t, "docker rm -f shop-web && sudo ros service up shop-web && docker top shop-web")
+		g.sh(t, "sudo ros service rm --force shop-web && ! docker inspect shop-web && sudo ros service create shop-web")
+		check("shop-web", "created", "")
+		g.sh(t, "sudo ros service up shop-web")
+		check("shop-web", "running", "")
+		g.put(t, "/tmp/bad.yml", "x: {imge: a}\n")
+		if r := g.try(t, "sudo ros service enable /tmp/bad.yml"); r.Exit != 1 || !strings.Contains(r.Stderr, "did you mean image?") {
+			t.Errorf("enable of a mistake: %+v", r)
+		}
+	})
+	t.Run("what is stopped stays so", func(t *testing.T) {
+		g.sh(t, "sudo ros service stop shop-web")
+		check("shop-web", "stopped", "")
+		// Its daemon does not start it at the next boot, nor does an orchestrator.
+		if got := g.sh(t, "docker inspect -f '{{.HostConfig.RestartPolicy.Name}}' shop-web"); got != "no" {
+			t.Errorf("restart policy = %q; want no", got)
+		}
+		g.root(t, "kill -9 $(pgrep -xf '.*/orchestrator')")
+		g.eventually(t, "orchestrator answers", recovery, g.succeeds("sudo ros service up shop-web"))
+		check("shop-web", "stopped", "")
+		g.sh(t, "sudo ros service start shop-web")
+		check("shop-web", "running", "")
+		if got := g.sh(t, "docker inspect -f '{{.HostConfig.RestartPolicy.Name}}' shop-web"); got != "always" {
+			t.Errorf("restart policy = %q; want always again", got)
+		}
+	})
+	t.Run("off and away", func(t *testing.T) {
+		g.sh(t, "sudo ros service disable shop")
+		check("shop-web", "disabled", "")
+		check("shop-lost", "disabled", "")
+		g.sh(t, "sudo ros service delete shop && ! docker inspect shop-web && ! sudo ls /var/lib/rancher/conf/services/shop.yml")
+	})
+	t.Run("an address", func(t *testing.T) {
+		base := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, "services:\n  far: {image: '"+image+"', command: sleep 100000, stop_grace_period: 1s}\n")
+		}))
+		g.sh(t, "sudo ros service enable %s/far.yml && docker top far && sudo ros service delete far && ! docker inspect far", base)
+	})
+	t.Run("the catalogue", func(t *testing.T) {
+		check("node-exporter", "available", "")
+		g.sh(t, "sudo ros service enable node-exporter")
+		g.eventually(t, "node-exporter is healthy", time.Minute, func() error {
+			list, err := g.listed("node-exporter")
+			if err == nil && list["node-exporter"].Health != "healthy" {
+				err = fmt.Errorf("%+v", list)
+			}
+			return err
+		})
+		if got := g.sh(t, "curl -sf http://127.0.0.1:9100/metrics | grep -c -e '^node_memory_MemTotal_bytes ' -e '^node_filesystem_avail_bytes{' -e '^node_network_receive_bytes_total{device=.eth0.}'"); got != "3" {
+			t.Errorf("metrics: %s of 3", got)
+		}
+		g.sh(t, "sudo ros service delete node-exporter")
+		check("node-exporter", "available", "")
+	})
+	t.Run("many at once", func(t *testing.T) {
+		const aim = 15 << 10 // KiB that the orchestrator may have, its share of the program's file included
+		many := times(5, 100)
+		var file strings.Builder
+		for i := range many {
+			fmt.Fprintf(&file, "many-%d: {image: '%s', command: sleep 100000, stop_grace_period: 0s, net: none}\n", i, image)
+		}
+		g.put(t, "/tmp/many.yml", file.String())
+		began := time.Now()
+		g.root(t, "ros service enable /tmp/many.yml > /tmp/many.log 2>&1 &")
+		g.eventually(t, fmt.Sprintf("%d services run", many), 4*time.Minute, func() error {
+			out, err := g.output("docker ps -q --filter name=many- | wc -l")
+			if n, _ := strconv.Atoi(strings.TrimSpace(out)); err == nil && n != many {
+				err = fmt.Errorf("%d run", n)
+			}
+			return err
+		})
+		t.Logf("%d services run after %.1f s", many, time.Since(began).Seconds())
+		g.eventually(t, "the orchestrator is small", 30*time.Second, func() error {
+			out, err := g.output("sudo awk '/^Pss:/ {print $2}' /proc/$(pgrep -xf '.*/orchestrator')/smaps_rollup")
+			n, _ := strconv.Atoi(strings.TrimSpace(out))
+			if err == nil && (n == 0 || n > aim) {
+				err = fmt.Errorf("it has %d KiB resident; want at most %d", n, aim)
+			}
+			if err == nil {
+				t.Logf("the orchestrator has %d KiB resident", n)
+			}
+			return err
+		})
+		g.root(t, "ros service delete many > /tmp/many.log 2>&1 &")
+		g.eventually(t, "they are gone", 4*time.Minute, g.succeeds("test -z \"$(docker ps -qa --filter name=many-)\" && ! sudo ls /var/lib/rancher/conf/services/many.yml"))
+	})
+	if after := g.root(t, "cat %s 2>/dev/null || true", cloudConfig); after != before && after != "#cloud-config" {
+		t.Errorf("configuration after it all:\n%s\nwant\n%s", after, before)
+	}
+}
