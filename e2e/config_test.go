@@ -93,6 +93,7 @@ const richHash = "$6$7lLZr8NF3gM4q/PQ$sxfxGj93maxPoBb.Oq728FcFIhkIM8DA3LqeOTexfW
 // One machine does what one configuration with everything says, and lets
 // nobody in otherwise.
 func TestConfiguration(t *testing.T) {
+	t.Parallel()
 	iso := artifact(t, isoName)
 	bob, err := qemutest.NewKey("bob")
 	if err != nil {

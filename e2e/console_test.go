@@ -11,6 +11,7 @@ import (
 
 // The Debian console is a Debian: its packages work, can be changed, and stay.
 func TestDebianConsole(t *testing.T) {
+	t.Parallel()
 	iso, archive := artifact(t, isoName), artifact(t, "console-debian.tar.zst")
 	seed, err := newSeed(t.TempDir())
 	if err != nil {
@@ -71,8 +72,8 @@ func TestDebianConsole(t *testing.T) {
 
 // A machine that is to have no console gets ready without one.
 func TestNoConsole(t *testing.T) {
+	t.Parallel()
 	options := netBoot(t, "rancher.console=none")
-	options.CPUs = 1
 	g := &guest{VM: qemutest.StartT(t, options, expected...)}
 	ready, err := g.AwaitConsole("ready line", bootDeadline, 0, readyLine)
 	if err != nil {

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	fmt.Printf("artefacts %s, acceleration %s, deadlines × %.1f\n",
 		artifacts(), qemutest.Accel(), qemutest.Scaled(time.Second).Seconds())
 	code := m.Run()
-	if !shared.close() && code == 0 {
+	if !machines.close() && code == 0 {
 		code = 1
 	}
 	os.Exit(code)
@@ -66,73 +66,96 @@ func times[T any](quick, complete T) T {
 	return quick
 }
 
-// sharedMachine is one machine for all tests that leave it as they found it;
-// booting takes longer than most of them. Their files' names come last in the
-// alphabet, so that it does not run beside other machines.
-type sharedMachine struct {
-	once  sync.Once
-	guest *guest
-	dir   string
-	err   error
+// A pool lends machines to the tests that leave them as they found them;
+// booting takes longer than most of these. It never has more machines than
+// tests run side by side.
+type pool struct {
+	mu   sync.Mutex // guards what follows
+	idle []*guest
 }
 
-// shared belongs to the test binary as the machine does; TestMain ends it.
-var shared = &sharedMachine{}
+// machines belongs to the test binary as its machines do; TestMain ends them.
+var machines pool
 
-// sharedGuest returns the machine that tests share.
+// sharedGuest lends a machine to a test, which runs beside others from here on.
+// A machine that a test failed with is lent to no other.
 func sharedGuest(t *testing.T) *guest {
 	t.Helper()
+	t.Parallel()
 	qemutest.Need(t, qemutest.Binary, "xorriso")
-	iso := artifact(t, isoName)
-	shared.once.Do(func() {
-		if shared.guest, shared.err = shared.start(iso); shared.err != nil {
-			t.Fatal(shared.err)
-		}
-	})
-	if shared.err != nil {
-		t.Fatal("the shared machine did not start; see the first test that wanted it")
-	}
-	if err := shared.guest.Trouble(); err != nil {
-		t.Fatalf("the shared machine is broken: %v", err)
+	g, err := machines.take(artifact(t, isoName))
+	if err != nil {
+		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := shared.guest.Trouble(); err != nil {
-			t.Errorf("%v\n%s", err, strings.Join(shared.guest.Console.Tail(40), "\n"))
+		if err := g.Trouble(); err != nil {
+			t.Errorf("%v\n%s", err, strings.Join(g.Console.Tail(40), "\n"))
 		}
+		if t.Failed() {
+			g.Kill()
+			qemutest.KeepLogs(t, g.Dir, "shared")
+			return
+		}
+		machines.put(g)
 	})
-	return shared.guest
+	return g
 }
 
-func (s *sharedMachine) start(iso string) (*guest, error) {
-	var err error
-	if s.dir, err = os.MkdirTemp("", "shared-vm-*"); err != nil {
+// take returns a machine that nobody uses, or a new one.
+func (p *pool) take(iso string) (*guest, error) {
+	p.mu.Lock()
+	if last := len(p.idle) - 1; last >= 0 {
+		defer p.mu.Unlock()
+		g := p.idle[last]
+		p.idle = p.idle[:last]
+		return g, nil
+	}
+	p.mu.Unlock()
+	return bootShared(iso)
+}
+
+func (p *pool) put(g *guest) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.idle = append(p.idle, g)
+}
+
+// close ends the machines and reports whether each was sound to the end. The
+// files of one that was not stay.
+func (p *pool) close() bool {
+	sound := true
+	for _, g := range p.idle {
+		g.Kill()
+		if err := g.Trouble(); err != nil {
+			fmt.Printf("shared machine: %v; files %s\n", err, g.Dir)
+			sound = false
+			continue
+		}
+		sound = os.RemoveAll(g.Dir) == nil && sound
+	}
+	return sound
+}
+
+// bootShared starts a machine for any number of tests.
+func bootShared(iso string) (*guest, error) {
+	dir, err := os.MkdirTemp("", "shared-vm-*")
+	if err != nil {
 		return nil, err
 	}
-	seed, err := newSeed(s.dir)
+	seed, err := newSeed(dir)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(times(60, 120))*time.Minute)
 	context.AfterFunc(ctx, cancel)
-	vm, err := qemutest.Start(ctx, s.dir, qemutest.Options{Name: "shared", ISO: iso, MemoryMB: 3072, Disks: []qemutest.Disk{seed.disk}}, expected...)
+	vm, err := qemutest.Start(ctx, dir, qemutest.Options{Name: "shared", ISO: iso, MemoryMB: 3072, Disks: []qemutest.Disk{seed.disk}}, expected...)
 	if err != nil {
 		return nil, err
 	}
 	g := &guest{VM: vm, key: seed.key}
-	return g, g.awaitReady(0)
-}
-
-// close ends the machine and reports whether it was sound to the end. The
-// console log stays where the test output goes if it was not.
-func (s *sharedMachine) close() bool {
-	if s.guest == nil {
-		return s.err == nil
+	if err := g.awaitReady(0); err != nil {
+		g.Kill()
+		return nil, err
 	}
-	s.guest.Kill()
-	sound := s.guest.Trouble() == nil
-	if !sound {
-		fmt.Printf("shared machine: %v; files %s\n", s.guest.Trouble(), s.dir)
-		return false
-	}
-	return os.RemoveAll(s.dir) == nil
+	return g, nil
 }

@@ -187,6 +187,7 @@ func (g *guest) leaveMistakes(t *testing.T, mistakes []mistake) {
 // Each mistake has a boot of its own; the other tests have ten in one.
 // E2E_FULL=1 runs this.
 func TestEachMistakeAlone(t *testing.T) {
+	t.Parallel()
 	iso := artifact(t, isoName)
 	for _, m := range mistakesOnKernelLine {
 		t.Run("kernel line/"+m.name, func(t *testing.T) {

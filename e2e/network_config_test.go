@@ -41,8 +41,9 @@ const networkConfig = `rancher:
 `
 
 func TestNetworkConfig(t *testing.T) {
+	t.Parallel()
 	qemutest.Need(t, qemutest.Binary, "xorriso")
-	seed, err := newSeed(t.TempDir(), networkConfig)
+	seed, err := writeSeed(t.TempDir(), qemutest.NoCloud, qemutest.VFAT, networkConfig)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +51,9 @@ func TestNetworkConfig(t *testing.T) {
 		return []string{"-netdev", "hubport,id=hub" + n + ",hubid=1", "-device", "virtio-net-pci,netdev=hub" + n + ",mac=52:54:00:00:00:0" + n + ",romfile="}
 	}
 	args := slices.Concat(card("1"), card("2"), card("3"), []string{"-device", "pcie-root-port,id=slot4,chassis=4"})
-	g := start(t, qemutest.Options{ISO: artifact(t, isoName), Args: args}, seed)
+	options := netBoot(t, "")
+	options.Args = args
+	g := start(t, options, seed)
 
 	t.Run("interfaces are as configured", func(t *testing.T) {
 		for _, want := range []struct{ command, text string }{

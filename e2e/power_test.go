@@ -21,13 +21,14 @@ var diskGone = regexp.MustCompile(`I/O error|EXT4-fs|JBD2|Aborting journal|Remou
 // A machine with a state disk goes down in every way there is, and comes back
 // with everything.
 func TestPower(t *testing.T) {
+	t.Parallel()
 	iso := artifact(t, isoName)
-	seed, err := newSeed(t.TempDir())
+	seed, err := writeSeed(t.TempDir(), qemutest.Config2, qemutest.VFAT)
 	if err != nil {
 		t.Fatal(err)
 	}
 	state := stateDisk(t)
-	options := qemutest.Options{ISO: iso, Disks: []qemutest.Disk{{Path: state}}}
+	options := qemutest.Options{Medium: qemutest.USB, ISO: iso, Disks: []qemutest.Disk{{Path: state}}}
 	g := start(t, options, seed)
 	before := g.leaveTraces(t)
 

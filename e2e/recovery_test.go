@@ -85,6 +85,7 @@ func running(list string) error {
 // Mistakes are named, on the disk that configures a machine, in its own files
 // and in those of both daemons, and the machine is reachable.
 func TestMistakes(t *testing.T) {
+	t.Parallel()
 	iso := artifact(t, isoName)
 	seed := brokenSeed(t, mistakesOnDisk)
 	state := stateDisk(t)

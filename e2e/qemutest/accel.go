@@ -71,7 +71,7 @@ func probeKVM(ctx context.Context) error {
 func Scaled(d time.Duration) time.Duration {
 	scale := 1.0
 	if Accel() != "kvm" {
-		scale = 4
+		scale = 8
 	}
 	if s, err := strconv.ParseFloat(os.Getenv("E2E_TIMEOUT_SCALE"), 64); err == nil && s > 0 {
 		scale = s

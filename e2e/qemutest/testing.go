@@ -42,13 +42,13 @@ func StartT(t testing.TB, o Options, allow ...*regexp.Regexp) *VM {
 		}
 		vm.Kill()
 		cancel()
-		keepLogs(t, dir, o.Name)
+		KeepLogs(t, dir, o.Name)
 	})
 	return vm
 }
 
-// keepLogs copies the logs to the artefact directory and removes dir.
-func keepLogs(t testing.TB, dir, name string) {
+// KeepLogs copies the logs to the artefact directory and removes dir.
+func KeepLogs(t testing.TB, dir, name string) {
 	for _, file := range []string{consoleLog, qemuLog} {
 		if content, err := os.ReadFile(filepath.Join(dir, file)); err == nil {
 			_ = os.WriteFile(filepath.Join(t.ArtifactDir(), name+"-"+file), content, 0o644)
