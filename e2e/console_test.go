@@ -74,6 +74,7 @@ func TestDebianConsole(t *testing.T) {
 func TestNoConsole(t *testing.T) {
 	t.Parallel()
 	options := netBoot(t, "rancher.console=none")
+	options.CPUs = 1
 	g := &guest{VM: qemutest.StartT(t, options, expected...)}
 	ready, err := g.AwaitConsole("ready line", bootDeadline, 0, readyLine)
 	if err != nil {

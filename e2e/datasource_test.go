@@ -37,7 +37,7 @@ func TestDataSources(t *testing.T) {
 		t.Parallel()
 		key := newKey(t)
 		options := qemutest.Options{
-			ISO: artifact(t, isoName), UEFI: true, CPUs: 2,
+			ISO: artifact(t, isoName), UEFI: true,
 			Args: []string{"-smbios", "type=1,serial=ds=nocloud;s=" + serve(t, noCloud(ship(key))) + "/seed/"},
 		}
 		g := boot(t, options, key)
@@ -51,7 +51,6 @@ func TestDataSources(t *testing.T) {
 			t.Fatal(err)
 		}
 		options := netBoot(t, "rancher.cloud_init.datasources=[ec2:"+silent(t)+",configdrive] rancher.state.directory=sub/dir")
-		options.CPUs = 2
 		options.Disks = []qemutest.Disk{{Path: stateDisk(t)}}
 		g := start(t, options, seed)
 		if got := g.sh(t, "findmnt -no FSROOT /var/lib/rancher"); got != "/sub/dir/var/lib/rancher" {

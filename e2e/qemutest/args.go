@@ -51,7 +51,7 @@ type Disk struct {
 type Options struct {
 	// Name tells machines of one test apart in messages and file names.
 	Name string
-	// MemoryMB is 2048 and CPUs 1 when zero.
+	// MemoryMB is 2048 and CPUs 2 when zero.
 	MemoryMB int
 	CPUs     int
 
@@ -85,7 +85,7 @@ const (
 func arguments(o Options, accel, dir string) []string {
 	cpus, memory := o.CPUs, o.MemoryMB
 	if cpus == 0 {
-		cpus = 1
+		cpus = 2
 	}
 	if memory == 0 {
 		memory = 2048

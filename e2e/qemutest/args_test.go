@@ -15,7 +15,7 @@ func TestArguments(t *testing.T) {
 		{
 			name:    "CD is the default",
 			options: Options{ISO: "os.iso"},
-			want:    []string{"-m 2048", "-smp 1", "accel=tcg", "file=os.iso", "-device ide-cd,drive=iso,bootindex=0", "hostfwd=tcp:127.0.0.1:0-:22"},
+			want:    []string{"-m 2048", "-smp 2", "accel=tcg", "file=os.iso", "-device ide-cd,drive=iso,bootindex=0", "hostfwd=tcp:127.0.0.1:0-:22"},
 			not:     []string{"-kernel", "pflash"},
 		},
 		{
@@ -62,8 +62,8 @@ func TestArguments(t *testing.T) {
 		},
 		{
 			name:    "fixed ssh port",
-			options: Options{ISO: "os.iso", SSHPort: 2222, MemoryMB: 512, CPUs: 2},
-			want:    []string{"hostfwd=tcp:127.0.0.1:2222-:22", "-m 512", "-smp 2"},
+			options: Options{ISO: "os.iso", SSHPort: 2222, MemoryMB: 512, CPUs: 1},
+			want:    []string{"hostfwd=tcp:127.0.0.1:2222-:22", "-m 512", "-smp 1"},
 		},
 	}
 	for _, tt := range tests {

@@ -163,8 +163,10 @@ const (
 	SystemContainerdRoot   = SystemDataRoot + "/containerd"
 	SystemContainerdState  = SystemExecRoot + "/containerd"
 	SystemContainerdSocket = SystemExecRoot + "/containerd.sock"
-	SystemDaemonConfig     = "/etc/docker/system-docker.json"
-	SystemLog              = "/var/log/system-docker.log"
+	// SystemContainerdReady leads to that socket once somebody listens there.
+	SystemContainerdReady = SystemExecRoot + "/containerd-ready.sock"
+	SystemDaemonConfig    = "/etc/docker/system-docker.json"
+	SystemLog             = "/var/log/system-docker.log"
 	// SystemCgroup is the parent of every OS service's cgroup.
 	SystemCgroup = "/system"
 )

@@ -65,6 +65,9 @@ func (s *system) startContainerd(context.Context) error {
 	if err := os.MkdirAll(layout.SystemExecRoot, 0o700); err != nil {
 		return err
 	}
+	if err := removeIfThere(layout.SystemContainerdReady); err != nil {
+		return err
+	}
 	path := filepath.Join(layout.SystemExecRoot, "containerd.toml")
 	if err := os.WriteFile(path, conf, 0o644); err != nil {
 		return err
@@ -118,6 +121,9 @@ func (s *system) connectContainerd(ctx context.Context) (*containerd.Client, err
 	ctx, cancel := context.WithTimeout(ctx, containerdReady)
 	defer cancel()
 	err := wait.Until(ctx, wait.Socket(layout.SystemContainerdSocket), nil)
+	if err == nil {
+		err = os.Symlink(layout.SystemContainerdSocket, layout.SystemContainerdReady)
+	}
 	if err != nil {
 		s.record("containerd", start, err)
 		return nil, err

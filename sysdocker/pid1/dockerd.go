@@ -61,7 +61,9 @@ func daemonArgs(c daemonConfig) []string {
 		"--exec-root=" + layout.SystemExecRoot,
 		// A file left behind that says 1 would always name a living process.
 		"--pidfile=",
-		"--containerd=" + layout.SystemContainerdSocket,
+		// Clients wait for a socket's file. That of containerd is there a moment
+		// before anybody listens, when they would be refused and give up.
+		"--containerd=" + layout.SystemContainerdReady,
 		"--containerd-namespace=" + layers.Namespace,
 		"--storage-driver=" + layers.Snapshotter,
 		"--cgroup-parent=" + layout.SystemCgroup,

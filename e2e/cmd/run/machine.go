@@ -23,7 +23,7 @@ const diskMB = 20 << 10
 
 // prepare makes the files a machine needs and says how to start it.
 func prepare(ctx context.Context, s settings, dir string, key qemutest.Key) (qemutest.Options, error) {
-	o := qemutest.Options{Name: "bulkhead", CPUs: 2, MemoryMB: s.memory, ISO: s.iso, UEFI: s.uefi, SSHPort: s.sshPort}
+	o := qemutest.Options{Name: "bulkhead", MemoryMB: s.memory, ISO: s.iso, UEFI: s.uefi, SSHPort: s.sshPort}
 	disk := filepath.Join(dir, "state.img")
 	if err := stateDisk(ctx, s, disk); err != nil {
 		return o, err

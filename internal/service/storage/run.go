@@ -17,6 +17,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/internal/wait"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -60,8 +61,10 @@ func (r Runner) Prepare(ctx context.Context, p Plan) ([]Mount, error) {
 		}
 	}
 	until := time.Now().Add(deviceLimit)
+	var locks diskLocks
+	defer locks.release()
 	for _, d := range p.Disks {
-		errs = append(errs, about("disk_setup: "+d.Device, r.partition(ctx, until, d)))
+		errs = append(errs, about("disk_setup: "+d.Device, r.partition(ctx, until, d, &locks)))
 	}
 	for _, fs := range p.FileSystems {
 		errs = append(errs, about("fs_setup: "+string(fs.Device), r.makeFileSystem(ctx, until, fs)))
@@ -202,8 +205,8 @@ func (m Mount) inUse() (bool, error) {
 	return table.at(m.Path) != nil, err
 }
 
-// partition makes the partitions of a disk.
-func (r Runner) partition(ctx context.Context, until time.Time, d Disk) error {
+// partition makes the partitions of a disk, which it keeps from udev.
+func (r Runner) partition(ctx context.Context, until time.Time, d Disk, locks *diskLocks) error {
 	device, err := awaitDevice(ctx, until, d.Device)
 	if err != nil {
 		return err
@@ -228,6 +231,9 @@ func (r Runner) partition(ctx context.Context, until time.Time, d Disk) error {
 	if err := checkFree(device); err != nil {
 		return err
 	}
+	if err := locks.take(ctx, until, device); err != nil {
+		return err
+	}
 	r.Log.Warn("partition", "device", device, "had", have.String())
 	if d.Layout.Remove {
 		return run(ctx, "", "/usr/sbin/wipefs", "--all", "--quiet", device)
@@ -237,6 +243,41 @@ func (r Runner) partition(ctx context.Context, until time.Time, d Disk) error {
 		return err
 	}
 	return run(ctx, d.script(size), "/usr/sbin/sfdisk", "--quiet", "--wipe", "always", "--wipe-partitions", "always", device)
+}
+
+// diskLocks are disks that udev leaves alone. Otherwise it has the kernel read
+// a new partition table once more, for which all partitions go for a moment,
+// the one too that is just given a file system. See
+// https://systemd.io/BLOCK_DEVICE_LOCKING.
+type diskLocks []*os.File
+
+// take locks a disk; udev may have it until then. Opened for writing, its end
+// makes udev look at what was done.
+func (l *diskLocks) take(ctx context.Context, until time.Time, device string) error {
+	f, err := os.OpenFile(device, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			*l = append(*l, f)
+			return nil
+		}
+		if ctx.Err() != nil || time.Now().After(until) {
+			return fmt.Errorf("lock %s: %w", device, errors.Join(err, f.Close()))
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(devicePause):
+		}
+	}
+}
+
+func (l *diskLocks) release() {
+	for _, f := range *l {
+		_ = f.Close()
+	}
 }
 
 // makeFileSystem makes a file system.
