@@ -180,7 +180,7 @@ func buildOlderEngine(t *testing.T) program {
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-C", "olderengine", "-trimpath", "-buildvcs=false",
 		"-ldflags", "-s -w -X github.com/moby/moby/v2/dockerversion.Version="+olderEngine,
 		"-o", file, "github.com/moby/moby/v2/cmd/dockerd")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=readonly")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build the older engine: %v\n%s", err, out)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/bulkhead-os/bulkhead/iso"
+	"github.com/bulkhead-os/bulkhead/iso/gobuild"
 	"github.com/bulkhead-os/bulkhead/iso/rootfs"
 )
 
@@ -42,12 +43,17 @@ func run(ctx context.Context, args []string) error {
 	archives := flags.Bool("archives", false, "also write whole image archives to images/")
 	fast := flags.Bool("fast", false, "compress for speed: a large image, in seconds, to try a change")
 	console := flags.Bool("console", false, "make the Debian console only: artifacts/console-debian.tar.zst")
+	goflags := flags.Bool("goflags", false, "print the GOFLAGS that the engine is built with, and do nothing")
 	twice := flags.Bool("twice", false, "build again from scratch and compare")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if *goflags {
+		fmt.Println(gobuild.GoFlags())
+		return nil
 	}
 	cfg := iso.Config{
 		Repo: *repo, Out: *out, MaxListAge: *age, Archives: *archives, Compression: rootfs.Small(),

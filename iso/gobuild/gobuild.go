@@ -50,6 +50,27 @@ type Program struct {
 	Stamp map[string]string
 }
 
+// What these tags leave out is never used here: the system's containerd and the
+// user's are dockerd's alone, and neither runs inside it.
+// NRI plug-ins are programs; those in WebAssembly would take an interpreter.
+// gRPC's request traces have no page to be read on; without them the linker
+// can tell which methods the shim never calls: it is a third smaller.
+const tags = "no_btrfs no_zfs no_cri no_devmapper no_embedded_containerd nri_no_wasm grpcnotrace"
+
+// dockerCLI has no go.mod, so the compiler takes it for Go 1.16.
+const dockerCLI = "github.com/docker/cli/...=-l -lang=go1.26"
+
+// GoFlags returns the value of GOFLAGS, to be used with CGO_ENABLED=0, with
+// which tests are compiled from the same packages as the engine: each of its
+// two thousand once.
+func GoFlags() string {
+	flags := []string{"-trimpath", "'-tags=" + tags + "'"}
+	for _, f := range append(slices.Clone(small), dockerCLI) {
+		flags = append(flags, "'-gcflags="+f+"'")
+	}
+	return strings.Join(flags, " ")
+}
+
 // Programs returns all programs, with what `version` commands will show.
 // The modules are from Modules; version is the OS's own.
 func Programs(modules map[string]Module, version string) ([]Program, error) {
@@ -63,14 +84,7 @@ func Programs(modules map[string]Module, version string) ([]Program, error) {
 		cliversion        = cli + "/cli/version."
 		containerdversion = containerd + "/version."
 	)
-	// What is left out is never used here: the system's containerd and the
-	// user's are dockerd's alone, and neither runs inside it.
-	// NRI plug-ins are programs; those in WebAssembly would take an interpreter.
-	// gRPC's request traces have no page to be read on; without them the linker
-	// can tell which methods the shim never calls: it is a third smaller.
-	const tags = "no_btrfs no_zfs no_cri no_devmapper no_embedded_containerd nri_no_wasm grpcnotrace"
-	// docker/cli has no go.mod, so the compiler takes it for Go 1.16.
-	gcflags := []string{"github.com/docker/cli/...=-l -lang=go1.26"}
+	gcflags := []string{dockerCLI}
 	return []Program{
 		{Name: "init", Package: "./init"},
 		{Name: "modprobe", Package: "./cmd/modprobe"},
