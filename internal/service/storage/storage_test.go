@@ -2,10 +2,15 @@ package storage
 
 import (
 	"encoding/binary"
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
@@ -225,5 +230,40 @@ func TestFSSize(t *testing.T) {
 		if got := fsSize(tt.area); got != tt.want {
 			t.Errorf("%s: %d; want %d", tt.name, got, tt.want)
 		}
+	}
+}
+
+// While a disk is locked udev, which asks for a shared lock, does not get it.
+func TestDiskLocks(t *testing.T) {
+	disk := filepath.Join(t.TempDir(), "disk")
+	if err := os.WriteFile(disk, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	udev, err := os.Open(disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer udev.Close()
+	ask := func() error { return unix.Flock(int(udev.Fd()), unix.LOCK_SH|unix.LOCK_NB) }
+
+	if err := ask(); err != nil {
+		t.Fatal(err)
+	}
+	var locks diskLocks
+	if err := locks.take(t.Context(), time.Now(), disk); !errors.Is(err, unix.EWOULDBLOCK) {
+		t.Errorf("lock of a disk that udev has: %v; want %v", err, unix.EWOULDBLOCK)
+	}
+	if err := unix.Flock(int(udev.Fd()), unix.LOCK_UN); err != nil {
+		t.Fatal(err)
+	}
+	if err := locks.take(t.Context(), time.Now(), disk); err != nil {
+		t.Fatal(err)
+	}
+	if err := ask(); !errors.Is(err, unix.EWOULDBLOCK) {
+		t.Errorf("udev gets a locked disk: %v", err)
+	}
+	locks.release()
+	if err := ask(); err != nil {
+		t.Errorf("after the release: %v", err)
 	}
 }
