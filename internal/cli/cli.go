@@ -43,6 +43,10 @@ type places struct {
 	bootReport               string
 	systemSocket, userSocket string
 	mountinfo, meminfo       string
+	// configProblems are the mistakes in the configuration of this boot.
+	configProblems string
+	// space returns the size of dir's file system and what is free, in bytes.
+	space func(dir string) (total, available int64, err error)
 	// root is what the files of the configuration lie below; kernelLine
 	// holds the kernel's parameters.
 	root, kernelLine string
@@ -77,20 +81,22 @@ type engine interface {
 // machine returns the places of the running system.
 func machine() places {
 	return places{
-		bootReport:   layout.BootReport,
-		systemSocket: layout.SystemSocket,
-		userSocket:   layout.UserSocket,
-		mountinfo:    "/proc/self/mountinfo",
-		meminfo:      "/proc/meminfo",
-		kernelLine:   "/proc/cmdline",
-		records:      layout.ServiceRecords,
-		problems:     layout.ServiceProblems,
-		steerSocket:  layout.SteerSocket,
-		imageIndex:   layout.ImageIndex,
-		connect:      connect,
-		exec:         execute,
-		download:     platform.Download,
-		steps:        steps,
+		bootReport:     layout.BootReport,
+		systemSocket:   layout.SystemSocket,
+		userSocket:     layout.UserSocket,
+		mountinfo:      "/proc/self/mountinfo",
+		meminfo:        "/proc/meminfo",
+		configProblems: layout.ConfigProblems,
+		space:          space,
+		kernelLine:     "/proc/cmdline",
+		records:        layout.ServiceRecords,
+		problems:       layout.ServiceProblems,
+		steerSocket:    layout.SteerSocket,
+		imageIndex:     layout.ImageIndex,
+		connect:        connect,
+		exec:           execute,
+		download:       platform.Download,
+		steps:          steps,
 	}
 }
 

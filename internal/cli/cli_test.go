@@ -137,10 +137,12 @@ func testPlaces(t *testing.T) (places, map[string]*fakeEngine) {
 			"21 20 254:1 /var/lib /var/lib rw,relatime - ext4 /dev/vda1 rw\n"+
 			"22 20 0:6 / /var/lib/docker rw - tmpfs none rw\n"),
 		root: dir, kernelLine: write("cmdline", ""), problems: filepath.Join(dir, "problems"),
-		records:    write("services.json", `{"syslog": {"stopped": true}}`),
-		imageIndex: write("index.json", `{"images": [{"name": "docker", "manifest": "sha256:dd"}, {"name": "udev", "manifest": "sha256:ee"}]}`),
-		meminfo:    write("meminfo", "MemTotal:  2097152 kB\nMemFree:   11 kB\nMemAvailable:  1048576 kB\n"),
-		connect:    func(socket string) (engine, error) { return engines[socket], nil },
+		records:        write("services.json", `{"syslog": {"stopped": true}}`),
+		imageIndex:     write("index.json", `{"images": [{"name": "docker", "manifest": "sha256:dd"}, {"name": "udev", "manifest": "sha256:ee"}]}`),
+		meminfo:        write("meminfo", "MemTotal:  2097152 kB\nMemFree:   11 kB\nMemAvailable:  1048576 kB\n"),
+		configProblems: filepath.Join(dir, "config-problems"), // as on a machine without any: not there
+		space:          func(string) (total, available int64, err error) { return 8 << 30, 6 << 30, nil },
+		connect:        func(socket string) (engine, error) { return engines[socket], nil },
 	}, engines
 }
 
@@ -198,7 +200,7 @@ Kernel         6.12.1
 Ready after    9.8 s (system Docker 3.5 s, user Docker 9.2 s)
 System Docker  29.0, 2 of 2 containers running, 8 images
 User Docker    29.0, 1 of 4 containers running, 3 images
-State          /dev/vda1 (ext4)
+State          /dev/vda1 (ext4), 2048 MiB in use of 8192 MiB
 Memory         1024 MiB in use of 2048 MiB
 
 NAME     TIER     STATE     HEALTH    IMAGE     STATUS
@@ -215,15 +217,25 @@ func TestStatusTellsWhatIsWrong(t *testing.T) {
 	p.bootReport += ".none"
 	engines["system"].containers[1].State = dockerapi.Exited
 	engines["user"].err = errors.New("daemon is on fire")
+	p.space = func(string) (total, available int64, err error) { return 8 << 30, 60 << 20, nil }
+	mistakes := "user.yml:3:1: hostnme: unknown key; did you mean hostname?\nwarning: user.yml:4:1: apt: not supported here\n"
+	if err := os.WriteFile(p.configProblems, []byte(mistakes), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	code, got, _ := ros(p, "status")
 	for _, want := range []string{
 		"no boot report yet",
 		"service udev is exited, health none: see system-docker logs udev",
 		"user Docker: daemon is on fire",
+		"state: 60 MiB are left",
+		"configuration: user.yml:3:1: hostnme",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("status does not say %q:\n%s", want, got)
 		}
+	}
+	if strings.Contains(got, "apt") {
+		t.Errorf("a warning is called a problem:\n%s", got)
 	}
 	if code != exitFailed {
 		t.Errorf("exit code %d; want %d", code, exitFailed)

@@ -4,18 +4,22 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
 	"github.com/bulkhead-os/bulkhead/internal/bootlog"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/internal/version"
+	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 
 // status is the machine on one screen. What could not be found out is left
@@ -31,11 +35,22 @@ type status struct {
 	Problems []string        `json:"problems"`
 }
 
-// stateMedium is where the state lives.
+// stateMedium is where the state lives; sizes are in bytes.
 type stateMedium struct {
 	Device     string `json:"device"`
 	FileSystem string `json:"file_system"`
+	Total      int64  `json:"total"`
+	Available  int64  `json:"available"`
+
+	dir string // where it is mounted
 }
+
+func (s stateMedium) used() int64 { return s.Total - s.Available }
+
+// short reports whether there is hardly room left for images, or for logs.
+func (s stateMedium) short() bool { return s.Total > 0 && s.Available < s.Total/20 }
+
+const mib = 1 << 20
 
 // memory is in bytes.
 type memory struct {
@@ -87,8 +102,22 @@ func (p places) status(ctx context.Context) status {
 			problem("service %s is %s, health %s: see system-docker logs %s", sv.Name, sv.State, sv.Health, sv.Name)
 		}
 	}
-	if s.State, err = readFile(p.mountinfo, parseState); err != nil {
+	s.State, err = readFile(p.mountinfo, parseState)
+	if err == nil {
+		s.State.Total, s.State.Available, err = p.space(s.State.dir)
+	}
+	if err != nil {
 		problem("state: %v", err)
+	}
+	if s.State.short() {
+		problem("state: %d MiB are left; docker system prune removes what is not in use", s.State.Available/mib)
+	}
+	mistakes, err := readFile(p.configProblems, mistakesIn)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		problem("%v", err)
+	}
+	for _, m := range mistakes {
+		problem("configuration: %s", m)
 	}
 	if s.Memory, err = readFile(p.meminfo, parseMemory); err != nil {
 		problem("memory: %v", err)
@@ -131,11 +160,10 @@ func (s status) write(w io.Writer) error {
 	}
 	switch {
 	case s.State.FileSystem == "tmpfs":
-		line("State", "RAM: nothing outlives a reboot")
+		line("State", "RAM: nothing outlives a reboot; %d MiB in use of %d MiB", s.State.used()/mib, s.State.Total/mib)
 	case s.State.Device != "":
-		line("State", "%s (%s)", s.State.Device, s.State.FileSystem)
+		line("State", "%s (%s), %d MiB in use of %d MiB", s.State.Device, s.State.FileSystem, s.State.used()/mib, s.State.Total/mib)
 	}
-	const mib = 1 << 20
 	line("Memory", "%d MiB in use of %d MiB", (s.Memory.Total-s.Memory.Available)/mib, s.Memory.Total/mib)
 	if len(s.Services) > 0 {
 		fmt.Fprintln(out)
@@ -150,6 +178,28 @@ func (s status) write(w io.Writer) error {
 		}
 	}
 	return out.Flush()
+}
+
+// mistakesIn returns the lines of a list of problems that are no warnings.
+func mistakesIn(r io.Reader) ([]string, error) {
+	var mistakes []string
+	in := bufio.NewScanner(r)
+	for in.Scan() {
+		if !osconfig.IsWarning(in.Text()) {
+			mistakes = append(mistakes, in.Text())
+		}
+	}
+	return mistakes, in.Err()
+}
+
+// space returns the size of the file system that dir is in, and what of it is
+// free for anybody, in bytes.
+func space(dir string) (total, available int64, err error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, 0, fmt.Errorf("space of %s: %w", dir, err)
+	}
+	return int64(st.Blocks) * st.Bsize, int64(st.Bavail) * st.Bsize, nil
 }
 
 func readFile[T any](path string, parse func(io.Reader) (T, error)) (T, error) {
@@ -177,7 +227,7 @@ func parseState(r io.Reader) (stateMedium, error) {
 		// A later mount on the same directory hides the earlier.
 		if strings.HasPrefix(layout.ConfDir+"/", strings.TrimSuffix(dir, "/")+"/") && len(dir) >= len(best) {
 			best = dir
-			s = stateMedium{Device: right[1], FileSystem: right[0]}
+			s = stateMedium{Device: right[1], FileSystem: right[0], dir: dir}
 		}
 	}
 	return s, in.Err()
