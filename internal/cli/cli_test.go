@@ -218,7 +218,7 @@ func TestStatusTellsWhatIsWrong(t *testing.T) {
 	engines["system"].containers[1].State = dockerapi.Exited
 	engines["user"].err = errors.New("daemon is on fire")
 	p.space = func(string) (total, available int64, err error) { return 8 << 30, 60 << 20, nil }
-	mistakes := "user.yml:3:1: hostnme: unknown key; did you mean hostname?\nwarning: user.yml:4:1: apt: not supported here\n"
+	mistakes := "user.yml:3:1: hostnme: unknown key; did you mean hostname?\nuser.yml:4:1: warning: apt: not supported here\n"
 	if err := os.WriteFile(p.configProblems, []byte(mistakes), 0o600); err != nil {
 		t.Fatal(err)
 	}
