@@ -111,6 +111,19 @@ shop-lost: {image: '10.0.2.2:1/lost:1', restart: always}
 		check("shop-lost", "disabled", "")
 		g.sh(t, "sudo ros service delete shop && ! docker inspect shop-web && ! sudo ls /var/lib/rancher/conf/services/shop.yml")
 	})
+	t.Run("at its times", func(t *testing.T) {
+		g.put(t, "/tmp/clock.yml", `clock: {image: '`+image+`', command: echo tick, labels: {cron.schedule: '*/3 * * * * *', io.rancher.os.createonly: 'true'}}
+`)
+		g.sh(t, "sudo ros service enable /tmp/clock.yml")
+		g.eventually(t, "third tick", time.Minute, g.succeeds("test $(docker logs clock | grep -c tick) -ge 3"))
+		g.sh(t, "sudo ros service stop clock")
+		before := g.sh(t, "docker logs clock | wc -l")
+		// Two of its times later.
+		if after := g.sh(t, "sleep 7; docker logs clock | wc -l"); after != before {
+			t.Errorf("stopped, it has run %s times, then %s", before, after)
+		}
+		g.sh(t, "sudo ros service delete clock")
+	})
 	t.Run("an address", func(t *testing.T) {
 		base := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, "services:\n  far: {image: '"+image+"', command: sleep 100000, stop_grace_period: 1s}\n")

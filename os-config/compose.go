@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
-	"time"
 
+	"github.com/robfig/cron/v3"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -22,32 +22,23 @@ func (u *Ulimit) setNode(d *decoder, n *yaml.Node, key string) bool {
 	return true
 }
 
-// check looks at the label that makes a service run at times.
+// LabelSchedule makes a service start at times; see ParseSchedule.
+const LabelSchedule = "cron.schedule"
+
+// check looks at the label that makes a service start at times.
 func (s *Service) check() (field, text string) {
-	if schedule, has := s.Labels["cron.schedule"]; has && !isCron(schedule) {
-		return "labels", "cron.schedule: want five or six fields such as 0 30 4 * * *, or @daily"
+	if schedule, has := s.Labels[LabelSchedule]; has {
+		if _, err := ParseSchedule(schedule); err != nil {
+			return "labels", LabelSchedule + ": want five or six fields such as 0 30 4 * * *, or @daily"
+		}
 	}
 	return "", ""
 }
 
-// isCron tells whether a text is a schedule: minute, hour, day, month and
-// weekday, with or without seconds before them.
-func isCron(text string) bool {
-	switch text {
-	case "@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly":
-		return true
-	}
-	if span, found := strings.CutPrefix(text, "@every "); found {
-		_, err := time.ParseDuration(span)
-		return err == nil
-	}
-	fields := strings.Fields(text)
-	for _, f := range fields {
-		if !madeOf(f, "*/,-?") {
-			return false
-		}
-	}
-	return len(fields) == 5 || len(fields) == 6
+// ParseSchedule reads a schedule: minute, hour, day, month and weekday as in
+// crontab(5), with or without seconds before them, or @daily and its like.
+func ParseSchedule(text string) (cron.Schedule, error) {
+	return cron.NewParser(cron.SecondOptional | cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor).Parse(text)
 }
 
 // A RestartPolicy says when a container starts again.

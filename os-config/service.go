@@ -34,7 +34,7 @@ type Service struct {
 	Net string `yaml:"net" eg:"host"`
 	// Networks to join.
 	Networks Names `yaml:"networks" origin:"Compose" eg:"[front]"`
-	// Labels. `cron.schedule` runs it at times.
+	// Labels. `cron.schedule` starts it at times, in UTC.
 	Labels Labels `yaml:"labels" eg:"{io.rancher.os.scope: system}"`
 	// Services to start first.
 	DependsOn Names `yaml:"depends_on" origin:"Compose" eg:"[db]"`

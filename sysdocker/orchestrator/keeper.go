@@ -228,6 +228,7 @@ func (k *keeper) round(ctx context.Context, held map[string]plan.Target, results
 			} else {
 				running.Go(func() { removal.try(ctx, func() error { return k.removeUnwanted(ctx, b.engine, services) }) })
 			}
+			running.Go(func() { k.startAtTimes(ctx, b, services) })
 			k.bringAll(ctx, b, services, attempts)
 		})
 	}

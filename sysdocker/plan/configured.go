@@ -9,6 +9,7 @@ import (
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
+	"github.com/robfig/cron/v3"
 
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
@@ -62,6 +63,8 @@ type Configured struct {
 	After []string
 	// Networks are those that it joins, beside the daemon's own.
 	Networks []string
+	// Schedule has the times to start it at, if it does not run; nil without any.
+	Schedule cron.Schedule
 	// Pull says when to get the image: "always" when a container is made,
 	// "never", or else if it is not there.
 	Pull string
@@ -161,6 +164,13 @@ func configure(name string, s osconfig.Service, env map[string]string, readFile 
 	c := Configured{
 		Name: name, Container: orElse(s.ContainerName, name),
 		System: s.Labels[labelScope] == "system", Pull: s.PullPolicy,
+	}
+	if text, has := s.Labels[osconfig.LabelSchedule]; has {
+		schedule, err := osconfig.ParseSchedule(text)
+		if err != nil {
+			return c, fmt.Errorf(".labels.%s: %w", osconfig.LabelSchedule, err)
+		}
+		c.Schedule = schedule
 	}
 	if s.Labels[labelCreateOnly] == "true" {
 		c.Target, c.Why = ToExist, "its label "+labelCreateOnly+" says so"
