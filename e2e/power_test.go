@@ -49,8 +49,8 @@ func TestPower(t *testing.T) {
 				"(n=0; while :; do n=$((n+1)); ros config set rancher.environment.CUT $n; done) & sleep 3; reboot -f) </dev/null >/dev/null 2>&1 &")
 		}},
 	}
-	// TestConfiguration does the first one, too.
-	for _, tt := range reboots[times(1, 0):] {
+	// TestConfiguration and TestMistakes take the first two, too.
+	for _, tt := range reboots[times(2, 0):] {
 		t.Run(tt.name, func(t *testing.T) {
 			g.startSlow(t)
 			if err := g.restart(t, func() { tt.do(t) }, tt.tolerate...); err != nil {

@@ -107,7 +107,11 @@ func TestMistakes(t *testing.T) {
 		g.leaveMistakes(t, mistakesAtRunTime)
 		mark := g.Console.Mark()
 		g.root(t, `echo '{"no-such-key": 1}' > /etc/docker/system-docker.json; echo '{"log-level": ' > /etc/docker/daemon.json; sync`)
-		down, err := g.reset(t, func() { g.try(t, "sudo reboot") })
+		down, err := g.reset(t, func() {
+			if err := g.Monitor.CtrlAltDel(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
