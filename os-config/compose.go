@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/robfig/cron/v3"
 	"go.yaml.in/yaml/v3"
@@ -36,9 +37,14 @@ func (s *Service) check() (field, text string) {
 }
 
 // ParseSchedule reads a schedule: minute, hour, day, month and weekday as in
-// crontab(5), with or without seconds before them, or @daily and its like.
+// crontab(5), with or without seconds before them, or @daily and its like. One
+// whose time never comes is an error.
 func ParseSchedule(text string) (cron.Schedule, error) {
-	return cron.NewParser(cron.SecondOptional | cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor).Parse(text)
+	s, err := cron.NewParser(cron.SecondOptional | cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor).Parse(text)
+	if err == nil && s.Next(time.Unix(0, 0)).IsZero() {
+		err = fmt.Errorf("%s: there is no such day", text)
+	}
+	return s, err
 }
 
 // A RestartPolicy says when a container starts again.
