@@ -22,8 +22,8 @@ func TestNoZombies(t *testing.T) {
 		docker string
 		runs   int
 	}{
-		{"docker", times(20, 1000)},
-		{"sudo system-docker", times(10, 200)},
+		{"docker", times(12, 1000)},
+		{"sudo system-docker", times(6, 200)},
 	}
 	for _, tt := range tests {
 		t.Run(fmt.Sprintf("%d %s runs", tt.runs, tt.docker), func(t *testing.T) {
