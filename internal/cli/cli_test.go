@@ -212,6 +212,18 @@ udev     system   running   -         shipped   Up 3 minutes
 	}
 }
 
+func TestStatusJSON(t *testing.T) {
+	p, _ := testPlaces(t)
+	_, got, _ := ros(p, "status", "--json")
+	var s status
+	if err := json.Unmarshal([]byte(got), &s); err != nil {
+		t.Fatalf("%v in\n%s", err, got)
+	}
+	if want := (stateMedium{Device: "/dev/vda1", FileSystem: "ext4", Total: 8 << 30, Available: 6 << 30}); s.State != want {
+		t.Errorf("state = %+v; want %+v", s.State, want)
+	}
+}
+
 func TestStatusTellsWhatIsWrong(t *testing.T) {
 	p, engines := testPlaces(t)
 	p.bootReport += ".none"

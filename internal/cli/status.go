@@ -67,10 +67,11 @@ func (p places) statusCommand() *cli.Command {
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON"}},
 		Action: func(c *cli.Context) error {
 			s := p.status(c.Context)
-			err := s.write(c.App.Writer)
+			write := s.write
 			if c.Bool("json") {
-				err = writeJSON(c.App.Writer, s)
+				write = func(w io.Writer) error { return writeJSON(w, s) }
 			}
+			err := write(c.App.Writer)
 			if err == nil && len(s.Problems) > 0 {
 				return errSilent
 			}
