@@ -2,7 +2,6 @@ package osconfig
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 
@@ -68,7 +67,7 @@ rancher:
 `
 	d := decoder{origins: make(Origins)}
 	cfg := Defaults()
-	if d.mergeText(&cfg, []byte(text)); slices.ContainsFunc(d.problems, func(p Problem) bool { return p.Severity == Error }) {
+	if d.mergeText(&cfg, []byte(text)); AnyError(d.problems) {
 		t.Fatal(d.problems)
 	}
 	got, err := View{Private: true, Only: d.origins}.YAML(cfg, "")

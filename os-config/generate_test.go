@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
@@ -423,7 +422,7 @@ func TestExamples(t *testing.T) {
 				continue
 			}
 			d := decoder{source: "example"}
-			if d.decode(doc.Content[0], newElem(field.Type), name); slices.ContainsFunc(d.problems, func(p Problem) bool { return p.Severity == Error }) {
+			if d.decode(doc.Content[0], newElem(field.Type), name); AnyError(d.problems) {
 				t.Errorf("%s: example %s: %v", name, eg, d.problems)
 			}
 		}
@@ -441,7 +440,7 @@ func TestDocsExamplesAreValid(t *testing.T) {
 		}
 		for _, b := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
 			cfg := Defaults()
-			if problems := cfg.Merge(file, []byte(b[1])); slices.ContainsFunc(problems, func(p Problem) bool { return p.Severity == Error }) {
+			if problems := cfg.Merge(file, []byte(b[1])); AnyError(problems) {
 				t.Errorf("problems in the example: %v", problems)
 			}
 		}

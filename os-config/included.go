@@ -32,7 +32,7 @@ type Selection struct {
 
 // Complete tells whether no service can be missing because of a mistake.
 func (s Selection) Complete() bool {
-	return len(s.Missing) == 0 && !slices.ContainsFunc(s.Problems, func(p Problem) bool { return p.Severity == Error })
+	return len(s.Missing) == 0 && !AnyError(s.Problems)
 }
 
 // Select returns the entries of rancher.services and the services in the files

@@ -46,8 +46,11 @@ type Problem struct {
 // warning marks the line of one.
 const warning = ": warning: "
 
-// IsWarning tells whether a line that String made is a warning.
-func IsWarning(line string) bool { return strings.Contains(line, warning) }
+// Mistakes returns the lines, each made by String, that are no warnings.
+func Mistakes(list string) []string {
+	lines := strings.Split(list, "\n")
+	return slices.DeleteFunc(lines, func(line string) bool { return line == "" || strings.Contains(line, warning) })
+}
 
 // String is one line: "file:line:column: key: text", with "warning: " before
 // the key of a warning.

@@ -73,12 +73,10 @@ func (p places) configApply(c *cli.Context) error {
 
 // planChanges makes the plan, or tells the mistakes that there must be none of.
 func planChanges(c *cli.Context, s apply.State) (apply.Plan, error) {
-	broken := false
 	for _, problem := range s.Problems {
 		fmt.Fprintln(c.App.ErrWriter, problem)
-		broken = broken || problem.Severity == osconfig.Error
 	}
-	if broken {
+	if osconfig.AnyError(s.Problems) {
 		return apply.Plan{}, errors.New("nothing is applied: mend the configuration first (ros config validate --machine)")
 	}
 	return apply.MakePlan(s.Boot, s.Since, s.Wanted), nil

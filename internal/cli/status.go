@@ -113,11 +113,11 @@ func (p places) status(ctx context.Context) status {
 	if s.State.short() {
 		problem("state: %d MiB are left; docker system prune removes what is not in use", s.State.Available/mib)
 	}
-	mistakes, err := readFile(p.configProblems, mistakesIn)
+	problems, err := os.ReadFile(p.configProblems)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		problem("%v", err)
 	}
-	for _, m := range mistakes {
+	for _, m := range osconfig.Mistakes(string(problems)) {
 		problem("configuration: %s", m)
 	}
 	if s.Memory, err = readFile(p.meminfo, parseMemory); err != nil {
@@ -179,18 +179,6 @@ func (s status) write(w io.Writer) error {
 		}
 	}
 	return out.Flush()
-}
-
-// mistakesIn returns the lines of a list of problems that are no warnings.
-func mistakesIn(r io.Reader) ([]string, error) {
-	var mistakes []string
-	in := bufio.NewScanner(r)
-	for in.Scan() {
-		if !osconfig.IsWarning(in.Text()) {
-			mistakes = append(mistakes, in.Text())
-		}
-	}
-	return mistakes, in.Err()
 }
 
 // space returns the size of the file system that dir is in, and what of it is

@@ -305,15 +305,10 @@ func check() int {
 		fmt.Println(err)
 		return 1
 	}
-	var mistakes strings.Builder
-	for line := range strings.Lines(string(text)) {
-		if !osconfig.IsWarning(line) {
-			mistakes.WriteString(line)
-		}
-	}
-	if mistakes.Len() == 0 {
+	mistakes := osconfig.Mistakes(string(text))
+	if len(mistakes) == 0 {
 		return 0
 	}
-	fmt.Printf("mistakes in the configuration:\n%s", mistakes.String())
+	fmt.Printf("mistakes in the configuration:\n%s\n", strings.Join(mistakes, "\n"))
 	return 1
 }

@@ -259,20 +259,12 @@ func (l *diskLocks) take(ctx context.Context, until time.Time, device string) er
 	if err != nil {
 		return err
 	}
-	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			*l = append(*l, f)
-			return nil
-		}
-		if ctx.Err() != nil || time.Now().After(until) {
-			return fmt.Errorf("lock %s: %w", device, errors.Join(err, f.Close()))
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(devicePause):
-		}
+	err = repeat(ctx, until, func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
+	if err != nil {
+		return fmt.Errorf("lock %s: %w", device, errors.Join(err, f.Close()))
 	}
+	*l = append(*l, f)
+	return nil
 }
 
 func (l *diskLocks) release() {
@@ -382,11 +374,20 @@ func checkFree(device string) error {
 }
 
 // awaitDevice waits for a device and returns its node. It looks at least once.
-func awaitDevice(ctx context.Context, until time.Time, spec string) (string, error) {
+func awaitDevice(ctx context.Context, until time.Time, spec string) (device string, err error) {
+	err = repeat(ctx, until, func() error {
+		device, err = resolve(ctx, spec)
+		return err
+	})
+	return device, err
+}
+
+// repeat tries until it works, ctx ends, or the given time; once at least.
+func repeat(ctx context.Context, until time.Time, try func() error) error {
 	for {
-		device, err := resolve(ctx, spec)
+		err := try()
 		if err == nil || ctx.Err() != nil || time.Now().After(until) {
-			return device, err
+			return err
 		}
 		select {
 		case <-ctx.Done():
