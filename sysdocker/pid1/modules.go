@@ -9,11 +9,13 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/bootlog"
 )
 
-// networkModules are what user Docker's networks need. The kernel would load
-// them one by one when the daemon asks for the first network; each signature
-// takes time to check, and now there is a processor to spare.
-var networkModules = []string{
+// earlyModules are what user Docker's networks need: the kernel would load them
+// one by one when the daemon asks for the first network; each signature takes
+// time to check, and now there is a processor to spare. The last two are the
+// power button, which people press before udev has come to it.
+var earlyModules = []string{
 	"bridge", "veth", "nf_tables", "nft_chain_nat", "nft_ct", "nft_masq", "nft_fib_ipv4", "nft_fib_ipv6", "xfrm_user",
+	"button", "evdev",
 }
 
 // modulesLimit bounds the loading of modules.
@@ -26,7 +28,7 @@ func (s *system) startModules(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, modulesLimit)
 		defer cancel()
 		start := bootlog.Now()
-		cmd := exec.CommandContext(ctx, "modprobe", append([]string{"--all", "--quiet"}, networkModules...)...)
+		cmd := exec.CommandContext(ctx, "modprobe", append([]string{"--all", "--quiet"}, earlyModules...)...)
 		cmd.Stderr = s.logFile
 		err := s.children.start(cmd, oomDefault)
 		if err == nil {
