@@ -95,10 +95,10 @@ func (m machine) checkInit() error {
 
 func usage(name string) string {
 	if name == "shutdown" {
-		return `Usage: shutdown [-h|-P|-r|-H] [-f] [now|+0]
+		return `Usage: shutdown [-h|-P|-r|-H] [-f] [now|+0 [MESSAGE]]
 
 Stop every service and container in order, then power the machine off.
-It always happens now; other times are refused.
+It always happens now; other times are refused. A message is not shown.
 
   -h, -P, --poweroff  power off (default)
   -r, --reboot        restart

@@ -30,6 +30,8 @@ func TestParse(t *testing.T) {
 		{"shutdown -r +0", request{action: Reboot}},
 		{"shutdown -H", request{action: Halt}},
 		{"shutdown -rf now", request{action: Reboot, force: true}},
+		{"shutdown -h -P +0 hypervisor initiated shutdown", request{action: PowerOff}},
+		{"shutdown now -r", request{action: Reboot}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.line, func(t *testing.T) {
@@ -47,7 +49,7 @@ func TestParse(t *testing.T) {
 func TestParseRefuses(t *testing.T) {
 	for _, line := range []string{
 		"", "poweroff now", "reboot -x", "shutdown +5", "shutdown 23:00", "shutdown -c",
-		"shutdown -h now bye", "shutdown -k",
+		"shutdown bye", "shutdown -k",
 	} {
 		if got, err := parse(strings.Fields(line)); err == nil {
 			t.Errorf("parse(%q) = %+v; want an error", line, got)

@@ -46,10 +46,10 @@ func parse(args []string) (request, error) {
 }
 
 // parseShutdown differs from the others: -h is --poweroff, -H is --halt, there
-// is a time, and short options may be joined ("-hP").
+// is a time with a message behind it, and short options may be joined ("-hP").
 func parseShutdown(args []string) (request, error) {
 	req := request{action: PowerOff}
-	for _, arg := range args {
+	for i, arg := range args {
 		switch arg {
 		case "--help":
 			req.help = true
@@ -62,6 +62,11 @@ func parseShutdown(args []string) (request, error) {
 		case "--force":
 			req.force = true
 		case "now", "+0":
+			// Hypervisors' agents give a message. Nobody is there to read it:
+			// sessions end with the console.
+			if rest := args[i+1:]; len(rest) > 0 && !strings.HasPrefix(rest[0], "-") {
+				return req, nil
+			}
 		default:
 			if !strings.HasPrefix(arg, "-") {
 				return request{}, shutdownOperand(arg)
@@ -93,5 +98,5 @@ func shutdownOperand(arg string) error {
 	if strings.HasPrefix(arg, "+") || strings.Contains(arg, ":") {
 		return fmt.Errorf("time %q: %w", arg, errNoSchedule)
 	}
-	return fmt.Errorf("unknown argument %q (there is no message to logged-in users)", arg)
+	return fmt.Errorf("unknown argument %q", arg)
 }
