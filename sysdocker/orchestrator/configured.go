@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,6 +36,10 @@ type configuredEngine interface {
 	PullImage(ctx context.Context, ref string, login dockerapi.Login) error
 }
 
+// endPoll is how often to look whether a container has ended that others wait
+// for.
+const endPoll = time.Second
+
 // A bringer makes the containers of one daemon what they are to be.
 type bringer struct {
 	engine configuredEngine
@@ -59,6 +64,24 @@ func (b bringer) bring(ctx context.Context, c plan.Configured, existing []docker
 		}
 	}
 	return actions, nil
+}
+
+// awaitEnd waits until the container of c has ended, if that is what those after
+// it wait for.
+func (b bringer) awaitEnd(ctx context.Context, c plan.Configured) error {
+	for c.Ends && c.Target == plan.ToRun {
+		list, err := b.engine.Containers(ctx, plan.LabelConfigured+"="+c.Name)
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(list, plan.IsActive) {
+			return nil
+		}
+		if sleep(ctx, endPoll); ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // do carries out one action; id is the container's, which it returns.

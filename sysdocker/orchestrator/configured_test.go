@@ -184,7 +184,7 @@ func keep(t *testing.T, services map[string]osconfig.Service) *keptBench {
 	b.want(services)
 	b.keeper = &keeper{
 		system: &registryEngine{fakeEngine: newFakeEngine()}, user: b.engine, read: func() wanted { return b.wanted },
-		preload: func(context.Context, bool) {}, records: records, log: log, orders: make(chan *order),
+		preload: func(context.Context, bool) {}, records: records, log: log, orders: make(chan *order), reloaded: make(map[string]bool),
 		problems: newProblems(filepath.Join(t.TempDir(), "problems"), log),
 	}
 	ctx, stop := context.WithCancel(t.Context())
@@ -319,6 +319,34 @@ func TestKeeperFetches(t *testing.T) {
 		time.Sleep(time.Minute)
 		if calls := b.engine.took(); !slices.Contains(calls, "start far") {
 			t.Errorf("calls %q; want the service of the file to start", calls)
+		}
+	})
+}
+
+// A service that ends and changes the configuration: what comes after it waits,
+// and the configuration is read again.
+func TestKeeperWaitsForAnEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		services := map[string]osconfig.Service{
+			"setup": {Image: "a", Labels: osconfig.Labels{"io.rancher.os.detach": "false", "io.rancher.os.reloadconfig": "true"}},
+			"web":   {Image: "a", Labels: osconfig.Labels{"io.rancher.os.after": "setup"}},
+		}
+		b := keep(t, services)
+		time.Sleep(time.Minute)
+		if calls := b.engine.took(); slices.Contains(calls, "start web") || !slices.Contains(calls, "start setup") {
+			t.Errorf("while setup runs: calls %q; want web not to start", calls)
+		}
+		services["more"] = osconfig.Service{Image: "a"}
+		b.want(services)
+		b.engine.die("setup")
+		time.Sleep(10 * time.Second) // It starts once more, with all others.
+		if calls := b.engine.took(); slices.Contains(calls, "start web") || !slices.Contains(calls, "start more") {
+			t.Errorf("after setup: calls %q; want what is new in the configuration to start", calls)
+		}
+		b.engine.die("setup")
+		time.Sleep(10 * time.Second)
+		if diff := cmp.Diff([]string{"create web", "start web"}, b.engine.took()); diff != "" {
+			t.Error(diff)
 		}
 	})
 }

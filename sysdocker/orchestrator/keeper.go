@@ -44,6 +44,10 @@ type keeper struct {
 	log      *slog.Logger
 
 	orders chan *order
+
+	mu sync.Mutex // guards what follows
+	// reloaded are services after which the configuration has been read again.
+	reloaded map[string]bool
 }
 
 // wanted is what the configuration says about services.
@@ -84,7 +88,8 @@ func newKeeper(system, user *dockerapi.Client, records *steer.Store, problems *p
 				loadArchives(ctx, user, layout.PreloadUser, log)
 			}
 		},
-		fetch: fetchServices, records: records, problems: problems, log: log, orders: make(chan *order),
+		fetch: fetchServices, records: records, problems: problems, log: log,
+		orders: make(chan *order), reloaded: make(map[string]bool),
 	}
 }
 
@@ -314,14 +319,37 @@ func (k *keeper) bringAll(ctx context.Context, b bringer, services []plan.Config
 			for _, a := range did {
 				k.log.Info(string(a.Kind), "service", c.Name, "reason", a.Reason)
 			}
+			if err == nil {
+				err = b.awaitEnd(ctx, c)
+			}
 			if err != nil {
 				failed()
 			}
 			return err
 		})
+		if c.Reloads && c.Target == plan.ToRun && ctx.Err() == nil {
+			k.reload(ctx, c.Name)
+		}
 	}, func(c plan.Configured, other string) {
 		attempts[c.Name].tell(ctx, fmt.Errorf("waits for service %s", other))
 	})
+}
+
+// reload has the configuration read again, and everything looked at anew, once
+// after the first start of a service: it would start again then, if it ends.
+func (k *keeper) reload(ctx context.Context, service string) {
+	k.mu.Lock()
+	again := k.reloaded[service]
+	k.reloaded[service] = true
+	k.mu.Unlock()
+	if again {
+		return
+	}
+	k.log.Info("read the configuration again", "after", service)
+	select {
+	case k.orders <- &order{services: []string{service}, done: make(chan map[string]error, 1)}:
+	case <-ctx.Done():
+	}
 }
 
 // removeUnwanted removes containers whose service is not configured any more.

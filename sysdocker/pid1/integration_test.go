@@ -203,7 +203,7 @@ func (m *machine) tryRun(client *dockerapi.Client) error {
 	ctx, cancel := context.WithTimeout(m.t.Context(), 20*time.Second)
 	defer cancel()
 	id, err := client.Create(ctx, "test", dockerapi.Spec{
-		Config: &container.Config{Image: image.Ref("test", "1"), Cmd: []string{"/bin/busybox", "true"}},
+		Config: &container.Config{Image: images.Ref("test", "1"), Cmd: []string{"/bin/busybox", "true"}},
 		Host:   &container.HostConfig{NetworkMode: "none"},
 	})
 	if err != nil {

@@ -31,6 +31,10 @@ const (
 	// labelAfter names services to start first, labelBefore those to start later.
 	labelAfter  = "io.rancher.os.after"
 	labelBefore = "io.rancher.os.before"
+	// labelDetach "false": those after it start when it has ended.
+	labelDetach = "io.rancher.os.detach"
+	// labelReload: it changes the configuration, which is read again after it.
+	labelReload = "io.rancher.os.reloadconfig"
 )
 
 // volumeHolders are RancherOS's containers that held what services of the
@@ -61,6 +65,10 @@ type Configured struct {
 	Why    string
 	// After are entries whose containers have to be there before.
 	After []string
+	// Ends: those after it wait until it has ended.
+	Ends bool
+	// Reloads: the configuration is read again after it.
+	Reloads bool
 	// Networks are those that it joins, beside the daemon's own.
 	Networks []string
 	// Schedule has the times to start it at, if it does not run; nil without any.
@@ -174,6 +182,10 @@ func configure(name string, s osconfig.Service, env map[string]string, readFile 
 	}
 	if s.Labels[labelCreateOnly] == "true" {
 		c.Target, c.Why = ToExist, "its label "+labelCreateOnly+" says so"
+	}
+	c.Ends, c.Reloads = s.Labels[labelDetach] == "false", s.Labels[labelReload] == "true"
+	if c.Ends && s.Restart != "" && s.Restart != "no" && !strings.HasPrefix(string(s.Restart), "on-failure") {
+		return c, fmt.Errorf(".labels.%s: with restart %s it would never end", labelDetach, s.Restart)
 	}
 	if s.Image == "" {
 		return c, errors.New(": image is missing")

@@ -151,6 +151,7 @@ func TestConfigureErrors(t *testing.T) {
 		{"{x: {image: a, networks: [n], " + system + "}}", "rancher.services.x.networks: not in the system tier", ""},
 		{"{x: {image: a, links: [n], " + system + "}}", "rancher.services.x.links: not in the system tier", ""},
 		{"{x: {image: a, volumes_from: [all-volumes]}}", "rancher.services.x.volumes_from: all-volumes is for the system tier", ""},
+		{"{x: {image: a, restart: always, labels: {io.rancher.os.detach: 'false'}}}", "rancher.services.x.labels.io.rancher.os.detach: with restart always", ""},
 		{"{x: {image: a, links: [y]}, y: {image: b, dns: c}, z: {image: c}}", "rancher.services.x: waits for y, which cannot start before it", "z"},
 		{"{x: {image: a, links: [y]}, y: {image: b, volumes_from: [x]}, z: {image: c, depends_on: [db]}}", "rancher.services.y: waits for x, which cannot", "z"},
 	}

@@ -60,7 +60,7 @@ func (c Configured) Bring(existing []dockerapi.Container) ([]Action, error) {
 		case c.Target == ToGo && ours:
 			add(Action{Kind: RemoveContainer, Container: have.ID, Reason: c.Why})
 			return actions, nil
-		case c.Target == ToRest && ours && isActive(have):
+		case c.Target == ToRest && ours && IsActive(have):
 			add(Action{Kind: StopContainer, Container: have.ID, Reason: c.Why})
 			return actions, nil
 		case c.Target == ToGo || c.Target == ToRest:
@@ -69,7 +69,7 @@ func (c Configured) Bring(existing []dockerapi.Container) ([]Action, error) {
 			return nil, fmt.Errorf("container %s exists and is not from the configuration: remove or rename it", c.Container)
 		case have.Labels[LabelSpec] != c.Spec.Config.Labels[LabelSpec]:
 			old, create = have.ID, "its entry has changed"
-		case c.Target == ToExist || isActive(have):
+		case c.Target == ToExist || IsActive(have):
 			return nil, nil
 		default:
 			add(Action{Kind: StartContainer, Container: have.ID, Reason: fmt.Sprintf("is %s", have.State), After: c.After})
@@ -99,8 +99,8 @@ func (c Configured) Bring(existing []dockerapi.Container) ([]Action, error) {
 	return actions, nil
 }
 
-// isActive tells whether a container runs, or will again by itself.
-func isActive(c dockerapi.Container) bool { return isUp(c) || c.State == dockerapi.Restarting }
+// IsActive tells whether a container runs, or will again by itself.
+func IsActive(c dockerapi.Container) bool { return isUp(c) || c.State == dockerapi.Restarting }
 
 // Converge returns what is to be done about all entries of one daemon, given
 // its containers. Containers without an entry are only removed if the entries

@@ -32,7 +32,7 @@ func Archives(ctx context.Context, store Store, storeID, dir string, log *slog.L
 	}
 	var errs []error
 	for _, e := range entries { // sorted by name
-		if !isArchive(e.Name()) || e.IsDir() || ctx.Err() != nil {
+		if !IsArchive(e.Name()) || e.IsDir() || ctx.Err() != nil {
 			continue
 		}
 		path := filepath.Join(dir, e.Name())
@@ -48,7 +48,8 @@ func Archives(ctx context.Context, store Store, storeID, dir string, log *slog.L
 	return loaded, errors.Join(append(errs, ctx.Err())...)
 }
 
-func isArchive(name string) bool {
+// IsArchive tells by its name whether a file is an archive of images.
+func IsArchive(name string) bool {
 	for _, suffix := range []string{".tar", ".tgz", ".tar.gz", ".tar.zst", ".tzst", ".tar.xz"} {
 		if strings.HasSuffix(name, suffix) && !strings.HasPrefix(name, ".") {
 			return true
