@@ -14,6 +14,9 @@ import (
 //go:embed */service.yml
 var Declarations embed.FS
 
+// Ref is the reference of the image of a service.
+func Ref(name, version string) string { return "docker.io/bulkhead/" + name + ":" + version }
+
 // LabelEngine is the label of images for the service docker: the version of the
 // engine in them.
 const LabelEngine = "io.bulkhead.engine"

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -56,6 +57,40 @@ func ReadIndex(file string) (Index, error) {
 		return index, fmt.Errorf("%s: %w", file, err)
 	}
 	return index, nil
+}
+
+// optional are the images of the services in the catalogue that are not on the
+// medium.
+//
+//go:embed optional/*.yml
+var optional embed.FS
+
+// LoadOptional returns what the optional images are made of, sorted by name.
+// How they run is in the catalogue.
+func LoadOptional() ([]Declaration, error) {
+	files, err := fs.Glob(optional, "optional/*.yml")
+	if err != nil {
+		return nil, err
+	}
+	var decls []Declaration
+	var errs []error
+	for _, file := range files {
+		d := Declaration{Name: strings.TrimSuffix(path.Base(file), ".yml")}
+		if err := decode(optional, file, &d.Image); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		errs = append(errs, prefix(file, d.Image.validate())...)
+		decls = append(decls, d)
+	}
+	return decls, errors.Join(errs...)
+}
+
+// IsOptional tells whether the image of a service in the catalogue is not on
+// the medium.
+func IsOptional(name string) bool {
+	_, err := fs.Stat(optional, "optional/"+name+".yml")
+	return err == nil
 }
 
 // LoadLayers returns the content of the shared layers by name. A shared layer

@@ -87,3 +87,23 @@ func TestUsersAgree(t *testing.T) {
 		t.Errorf("load = %v; want both disagreements", err)
 	}
 }
+
+// Each optional image has a service in the catalogue that runs from it.
+func TestOptional(t *testing.T) {
+	decls, err := LoadOptional()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(decls) == 0 {
+		t.Fatal("there are none")
+	}
+	for _, d := range decls {
+		text, err := Catalogue(d.Name, "1")
+		if err != nil || !strings.Contains(string(text), "image: "+Ref(d.Name, "1")+"\n") || !IsOptional(d.Name) {
+			t.Errorf("%s: catalogue has %v\n%s", d.Name, err, text)
+		}
+	}
+	if IsOptional("node-exporter") {
+		t.Error("node-exporter is on the medium")
+	}
+}

@@ -95,16 +95,18 @@ func (b *builder) makeConsole(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	archive := filepath.Join(b.work, d.Name+".tar")
-	if err := img.WriteFile(archive); err != nil {
-		return err
-	}
 	file := b.artifact(d.Name + ".tar.zst")
-	if err := b.tools.Run(ctx, "zstd", "--quiet", "--force", "-12", "-T0", archive, "-o", file); err != nil {
+	return b.writeCompressed(ctx, img.WriteFile, file)
+}
+
+// writeCompressed compresses an archive that write makes.
+func (b *builder) writeCompressed(ctx context.Context, write func(name string) error, file string) error {
+	archive := filepath.Join(b.work, "image.tar")
+	if err := write(archive); err != nil {
 		return err
 	}
-	b.noteSize(file)
-	return nil
+	defer b.noteSize(file)
+	return b.tools.Run(ctx, "zstd", "--quiet", "--force", "--rm", "-12", "-T0", archive, "-o", file)
 }
 
 // tarLayer makes a layer of a tar as it is.

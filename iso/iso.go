@@ -137,7 +137,29 @@ func (b *builder) refresh(ctx context.Context) (err error) {
 	return err
 }
 
-func (b *builder) resolve(ctx context.Context) (err error) {
+func (b *builder) resolve(ctx context.Context) error {
+	if err := b.resolveLayers(ctx); err != nil {
+		return err
+	}
+	if err := b.resolveTools(ctx); err != nil {
+		return err
+	}
+	pkgs, err := b.archive.Resolve(ctx, []string{kernelPackage})
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(pkgs, func(p debian.Package) bool {
+		return strings.HasPrefix(p.Name, "linux-image-") && p.Name != kernelPackage
+	})
+	if i < 0 {
+		return fmt.Errorf("%s depends on no linux-image package", kernelPackage)
+	}
+	b.kernelPkg = pkgs[i]
+	b.Note("%d packages, kernel %s", len(b.imagePackages()), b.kernelPkg.Version)
+	return nil
+}
+
+func (b *builder) resolveLayers(ctx context.Context) error {
 	b.layerPkgs = make(map[string][]debian.Package)
 	for _, r := range recipes(b.shared, b.decls) {
 		wanted := r.wanted(b.shared)
@@ -157,21 +179,6 @@ func (b *builder) resolve(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if err := b.resolveTools(ctx); err != nil {
-		return err
-	}
-	pkgs, err := b.archive.Resolve(ctx, []string{kernelPackage})
-	if err != nil {
-		return err
-	}
-	i := slices.IndexFunc(pkgs, func(p debian.Package) bool {
-		return strings.HasPrefix(p.Name, "linux-image-") && p.Name != kernelPackage
-	})
-	if i < 0 {
-		return fmt.Errorf("%s depends on no linux-image package", kernelPackage)
-	}
-	b.kernelPkg = pkgs[i]
-	b.Note("%d packages, kernel %s", len(b.imagePackages()), b.kernelPkg.Version)
 	return nil
 }
 

@@ -43,6 +43,7 @@ func run(ctx context.Context, args []string) error {
 	archives := flags.Bool("archives", false, "also write whole image archives to images/")
 	fast := flags.Bool("fast", false, "compress for speed: a large image, in seconds, to try a change")
 	console := flags.Bool("console", false, "make the Debian console only: artifacts/console-debian.tar.zst")
+	services := flags.Bool("services", false, "make the images of optional services only: artifacts/services/")
 	goflags := flags.Bool("goflags", false, "print the GOFLAGS that the engine is built with, and do nothing")
 	twice := flags.Bool("twice", false, "build again from scratch and compare")
 	if err := flags.Parse(args); err != nil {
@@ -68,10 +69,12 @@ func run(ctx context.Context, args []string) error {
 			return err
 		}
 	}
-	if *console {
+	switch {
+	case *console:
 		return iso.BuildConsole(ctx, cfg)
-	}
-	if *twice {
+	case *services:
+		return iso.BuildServices(ctx, cfg)
+	case *twice:
 		return iso.BuildTwice(ctx, cfg)
 	}
 	return iso.Build(ctx, cfg)

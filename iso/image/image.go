@@ -1,6 +1,6 @@
 // Package image writes OCI image archives as `docker load` reads them: whole
-// ones, and ones without layers for a system that has the layers mounted.
-// Both have the same manifest and so the same digest.
+// ones, and ones without the layers that a system has mounted. They have the
+// same manifest and so the same digest.
 package image
 
 import (
@@ -37,14 +37,11 @@ type Image struct {
 	manifestDesc            ocispec.Descriptor
 }
 
-// Ref is the reference of the image of a service.
-func Ref(name, version string) string { return "docker.io/bulkhead/" + name + ":" + version }
-
 // New makes the image of a declaration, with further labels. Its digest depends
 // on these, the layers, the command and the version, not on when or where it
 // was built.
 func New(d images.Declaration, version string, layers []layer.Layer, further map[string]string) (*Image, error) {
-	img := &Image{Name: d.Name, Ref: Ref(d.Name, version), Layers: layers}
+	img := &Image{Name: d.Name, Ref: images.Ref(d.Name, version), Layers: layers}
 	labels := map[string]string{
 		ocispec.AnnotationTitle:    d.Name,
 		ocispec.AnnotationVersion:  version,
@@ -117,13 +114,21 @@ func (img *Image) Bare() ([]byte, error) {
 }
 
 // WriteFile writes the whole archive.
-func (img *Image) WriteFile(name string) error {
+func (img *Image) WriteFile(name string) error { return img.writeFile(name, img.Layers) }
+
+// WriteOwn writes the archive for a system that has all layers but the topmost,
+// which is the image's own.
+func (img *Image) WriteOwn(name string) error {
+	return img.writeFile(name, img.Layers[len(img.Layers)-1:])
+}
+
+func (img *Image) writeFile(name string, layers []layer.Layer) error {
 	f, err := renameio.NewPendingFile(name, renameio.WithPermissions(0o644))
 	if err != nil {
 		return err
 	}
 	defer f.Cleanup()
-	if err := img.write(f, img.Layers); err != nil {
+	if err := img.write(f, layers); err != nil {
 		return fmt.Errorf("image %s: %w", img.Name, err)
 	}
 	return f.CloseAtomicallyReplace()
