@@ -12,6 +12,7 @@ tool (
 )
 
 require (
+	aead.dev/minisign v0.3.0
 	github.com/containerd/containerd/v2 v2.4.2
 	github.com/containerd/errdefs v1.0.0
 	github.com/docker/cli v29.9.3+incompatible

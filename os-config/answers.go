@@ -4,7 +4,7 @@ package osconfig
 // version. Whoever gives a key its effect removes it here.
 func notYet(typeAndKey string) bool {
 	switch typeAndKey {
-	case "Rancher.repositories", "Rancher.upgrade":
+	case "Rancher.upgrade":
 		return true
 	}
 	return false

@@ -137,6 +137,7 @@ func kinds() map[reflect.Type]kindOf {
 		reflect.TypeFor[Address]():         text("IP address", `^[0-9a-fA-F:.]+(%.+)?$`),
 		reflect.TypeFor[CIDR]():            text("IP address/length", `^[0-9a-fA-F:.]+/[0-9]{1,3}$`),
 		reflect.TypeFor[URL]():             text("URL", `^https?://.+`),
+		reflect.TypeFor[SigningKey]():      text("key of minisign", `^RW`),
 		reflect.TypeFor[MTU]():             {"number", object{"type": "integer", "minimum": 68, "maximum": 65536}},
 		reflect.TypeFor[InterfaceKey]():    text("name, pattern or `mac=…`", ""),
 		reflect.TypeFor[VLANs]():           text("`ID[:NAME],…`", `^[0-9]+(:[^,]+)?(, *[0-9]+(:[^,]+)?)*$`),

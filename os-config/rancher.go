@@ -26,8 +26,8 @@ type Rancher struct {
 	ServicesInclude map[string]bool `yaml:"services_include" eg:"{kernel-headers: true}"`
 	// OS services to restart once the configuration is in force.
 	RestartServices []string `yaml:"restart_services" eg:"[ntp]"`
-	// Where catalogues of services are.
-	Repositories map[string]Repository `yaml:"repositories" eg:"{core: {url: 'https://example.org/services'}}"`
+	// Signed catalogues of services, for `ros service refresh`.
+	Repositories map[string]Repository `yaml:"repositories" eg:"{core: {url: 'https://example.org/catalogue.yml', public_key: RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3}}"`
 	// Logins at registries, by host, for the images of services and upgrades.
 	RegistryAuths map[string]RegistryAuth `yaml:"registry_auths" eg:"{registry.example.org: {username: bulk, password: head}}"`
 	// Kernel settings.
@@ -117,8 +117,10 @@ type CloudInit struct {
 
 // A Repository is a catalogue of services.
 type Repository struct {
-	// Address of the catalogue's directory.
-	URL URL `yaml:"url" eg:"https://example.org/services"`
+	// Address of the catalogue. Its signature is there too, with `.minisig` behind.
+	URL URL `yaml:"url" eg:"https://example.org/catalogue.yml"`
+	// Key that it is signed with; nothing unsigned is taken.
+	PublicKey SigningKey `yaml:"public_key" origin:"Bulkhead" eg:"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"`
 }
 
 // A RegistryAuth is a login at a registry.

@@ -65,6 +65,19 @@ func (p *AbsPath) setText(text string) error {
 	return nil
 }
 
+// A SigningKey is a public key of minisign(1), as the second line of its file
+// has it: in base64 the letters "Ed", the key's number and an Ed25519 key.
+type SigningKey string
+
+func (k *SigningKey) setText(text string) error {
+	raw, err := base64.StdEncoding.DecodeString(text)
+	if err != nil || len(raw) != 2+8+32 || string(raw[:2]) != "Ed" {
+		return errors.New("want a public key of minisign, which begins with RW")
+	}
+	*k = SigningKey(text)
+	return nil
+}
+
 // A Mode is a file mode, written as an octal number with or without quotes.
 type Mode fs.FileMode
 

@@ -69,6 +69,8 @@ const (
 	ServiceRecords = ConfDir + "/services.json"
 	// ServicesDir holds the files of services that ros service enable took in.
 	ServicesDir = ConfDir + "/services"
+	// CataloguesDir holds the catalogues that ros service refresh got.
+	CataloguesDir = "/var/lib/rancher/cache/catalogues"
 	// CommandsDone says which start commands need not run again.
 	CommandsDone = ConfDir + "/commands-done.json"
 	// PreloadSystem and PreloadUser are where people put archives of images for
