@@ -1,14 +1,18 @@
 package e2e
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"aead.dev/minisign"
 )
 
 // listedService is a line of ros service list --json.
@@ -129,6 +133,32 @@ shop-lost: {image: '10.0.2.2:1/lost:1', restart: always}
 			_, _ = io.WriteString(w, "services:\n  far: {image: '"+image+"', command: sleep 100000, stop_grace_period: 1s}\n")
 		}))
 		g.sh(t, "sudo ros service enable %s/far.yml && docker top far && sudo ros service delete far && ! docker inspect far", base)
+	})
+	t.Run("a signed catalogue", func(t *testing.T) {
+		public, private, err := minisign.GenerateKey(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := []byte("serial: 1\nentries: {sail: {description: moves, services: {sail: {image: '" + image + "@" + g.sh(t, "docker inspect -f '{{.Id}}' "+image) + "', pull_policy: never, command: sleep 100000, stop_grace_period: 1s}}}}\n")
+		signature := minisign.Sign(private, text)
+		var forged atomic.Bool
+		base := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case strings.HasSuffix(r.URL.Path, ".minisig"):
+				_, _ = w.Write(signature)
+			case forged.Load():
+				_, _ = w.Write(append(text, "# more\n"...))
+			default:
+				_, _ = w.Write(text)
+			}
+		}))
+		g.sh(t, "sudo ros config set rancher.repositories.core '{url: %s/c.yml, public_key: %s}' && sudo ros service refresh", base, public)
+		forged.Store(true)
+		if r := g.try(t, "sudo ros service refresh"); r.Exit != 1 || !strings.Contains(r.Stderr, "it is not signed with public_key") {
+			t.Errorf("refresh of a forged catalogue: %+v", r)
+		}
+		check("sail", "available", "")
+		g.sh(t, "sudo ros service enable sail && docker top sail && sudo ros service delete sail && sudo ros config delete rancher.repositories")
 	})
 	t.Run("the catalogue", func(t *testing.T) {
 		check("node-exporter", "available", "")

@@ -75,6 +75,7 @@ type Options struct {
 const (
 	consoleSocket = "console.sock"
 	monitorSocket = "qmp.sock"
+	agentSocket   = "agent.sock"
 	consoleLog    = "console.log"
 	qemuLog       = "qemu.log"
 	pidFile       = "qemu.pid"
@@ -103,6 +104,9 @@ func arguments(o Options, accel, dir string) []string {
 			",logfile=" + escape(filepath.Join(dir, consoleLog)),
 		"-serial", "chardev:console",
 		"-qmp", "unix:" + escape(filepath.Join(dir, monitorSocket)) + ",server=on,wait=off",
+		// Where the host talks to the guest agent, as libvirt and Proxmox do.
+		"-chardev", "socket,id=agent,server=on,wait=off,path=" + escape(filepath.Join(dir, agentSocket)),
+		"-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0",
 		"-device", "virtio-rng-pci",
 		"-netdev", "user,id=net0,ipv4=on,ipv6=on," + forward,
 		"-device", "virtio-net-pci,netdev=net0,romfile=",

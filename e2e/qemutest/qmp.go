@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"path/filepath"
 	"slices"
 	"sync"
 )
@@ -53,13 +54,29 @@ func DialMonitor(ctx context.Context, path string) (*Monitor, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Monitor{conn: conn, out: make(chan reply, 1), changed: make(chan struct{})}
-	go m.read(conn)
+	m := newMonitor(conn)
 	if err := m.Execute(ctx, "qmp_capabilities", nil, nil); err != nil {
 		conn.Close()
 		return nil, err
 	}
 	return m, nil
+}
+
+// DialAgent connects to the guest agent of a machine, which speaks the same
+// protocol without a negotiation.
+// https://www.qemu.org/docs/master/interop/qemu-ga-ref.html
+func DialAgent(ctx context.Context, dir string) (*Monitor, error) {
+	conn, err := dialUnix(ctx, filepath.Join(dir, agentSocket))
+	if err != nil {
+		return nil, err
+	}
+	return newMonitor(conn), nil
+}
+
+func newMonitor(conn net.Conn) *Monitor {
+	m := &Monitor{conn: conn, out: make(chan reply, 1), changed: make(chan struct{})}
+	go m.read(conn)
+	return m
 }
 
 // Close ends the connection; QEMU goes on.

@@ -56,7 +56,7 @@ func Start(ctx context.Context, dir string, o Options, allow ...*regexp.Regexp) 
 			return nil, err
 		}
 	}
-	for _, socket := range []string{consoleSocket, monitorSocket} {
+	for _, socket := range []string{consoleSocket, monitorSocket, agentSocket} {
 		if err := os.RemoveAll(filepath.Join(dir, socket)); err != nil {
 			return nil, err
 		}

@@ -29,6 +29,7 @@ type fakeEngine struct {
 	containers []dockerapi.Container // with a label of their own
 	images     map[string]dockerapi.Image
 	loads      []string
+	archive    map[string]dockerapi.Image // what an archive adds to images
 	rights     map[string]dockerapi.Rights
 	err        error
 	calls      []string
@@ -80,6 +81,9 @@ func (e *fakeEngine) Images(_ context.Context, label string) ([]dockerapi.Image,
 }
 
 func (e *fakeEngine) LoadImages(context.Context, io.Reader) ([]string, error) {
+	if e.archive != nil {
+		e.images = e.archive
+	}
 	return e.loads, e.did("load", "archive")
 }
 

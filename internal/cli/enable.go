@@ -13,13 +13,14 @@ import (
 	"strings"
 	"time"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/urfave/cli/v2"
 
 	"github.com/bulkhead-os/bulkhead/images"
-	"github.com/bulkhead-os/bulkhead/internal/version"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 	"github.com/bulkhead-os/bulkhead/os-config/conffile"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
+	"github.com/bulkhead-os/bulkhead/sysdocker/preload"
 	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
 )
 
@@ -29,16 +30,15 @@ const downloadLimit = 30 * time.Second
 // includeKey is where the configuration says which files of services count.
 const includeKey = "rancher.services_include."
 
-// catalogue is what this version of the OS ships.
-func catalogue(name string) ([]byte, error) { return images.Catalogue(name, version.Version) }
-
 func (p places) enableCommand() *cli.Command {
 	return &cli.Command{
-		Name: "enable", Usage: "run the services of a file, of an address or of the catalogue, from now on", ArgsUsage: "FILE|URL|NAME",
+		Name: "enable", Usage: "run the services of a file, of an address or of the catalogue, from now on", ArgsUsage: "FILE|URL|NAME|ARCHIVE",
 		Description: "The file has services in Compose's notation, the present one or version 1, which is RancherOS's. It is\n" +
 			"checked, and kept under its own name without .yml, so that neither the file nor the network is needed again.\n" +
-			"Say it again for a file that has changed. Names of the catalogue are in ros service list --all.\n\n" +
-			"Examples:\n   sudo ros service enable ./web.yml\n   sudo ros service enable https://example.org/web.yml\n   sudo ros service enable node-exporter",
+			"Say it again for a file that has changed. Names of the catalogue are in ros service list --all. An archive\n" +
+			"has the image of one of those that are not on the medium: it is loaded, and the service of its name enabled.\n\n" +
+			"Examples:\n   sudo ros service enable ./web.yml\n   sudo ros service enable https://example.org/web.yml\n" +
+			"   sudo ros service enable node-exporter\n   sudo ros service enable ./docker-compose.tar.zst",
 		BashComplete: func(c *cli.Context) {
 			for _, name := range images.CatalogueNames() {
 				fmt.Fprintln(c.App.Writer, name)
@@ -56,7 +56,7 @@ func (p places) serviceEnable(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	key, text, err := p.serviceFile(c.Context, c.Args().First())
+	key, text, err := p.serviceFile(c.Context, cfg, c.Args().First())
 	if err != nil {
 		return withSudo(err)
 	}
@@ -80,7 +80,14 @@ func (p places) serviceEnable(c *cli.Context) error {
 
 // serviceFile returns the key that something to enable has in
 // rancher.services_include, and the file's text.
-func (p places) serviceFile(ctx context.Context, source string) (key string, text []byte, err error) {
+func (p places) serviceFile(ctx context.Context, cfg osconfig.Config, source string) (key string, text []byte, err error) {
+	if preload.IsArchive(source) && !osconfig.IsServiceURL(source) {
+		image, err := p.provide(ctx, source)
+		if err != nil {
+			return "", nil, err
+		}
+		source = image.Labels[ocispec.AnnotationTitle]
+	}
 	name := strings.TrimSuffix(strings.TrimSuffix(path.Base(source), ".yml"), ".yaml")
 	switch {
 	case osconfig.IsServiceURL(source):
@@ -96,9 +103,16 @@ func (p places) serviceFile(ctx context.Context, source string) (key string, tex
 		text, err = osconfig.ReadFile(filepath.Join(p.root, osconfig.StoredServices(name)))
 		if errors.Is(err, fs.ErrNotExist) {
 			text, err = catalogue(name)
+			if err == nil && images.IsOptional(name) {
+				err = p.hasImage(ctx, name)
+			}
 		}
 		if errors.Is(err, fs.ErrNotExist) {
-			return "", nil, fmt.Errorf("there is no service %s in the catalogue, which has %s; a file needs .yml at its end", name, strings.Join(images.CatalogueNames(), ", "))
+			text, err = p.catalogues().Find(name, cfg.Rancher.Repositories)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return "", nil, fmt.Errorf("there is no service %s in the catalogue, which has %s; a file needs .yml at its end; ros service refresh gets catalogues from elsewhere: %w",
+				name, strings.Join(images.CatalogueNames(), ", "), err)
 		}
 	}
 	if err != nil {
@@ -235,31 +249,4 @@ func (p places) completeIncluded(c *cli.Context) {
 			fmt.Fprintln(c.App.Writer, key)
 		}
 	}
-}
-
-// switchable adds what can be enabled to a list of services, and says what has
-// been disabled.
-func (p places) switchable(services []service) []service {
-	cfg, _, _, err := p.load()
-	if err != nil {
-		return services // They were asked for, too.
-	}
-	off := cfg.Rancher.Select(p.root, catalogue).Off
-	for i, s := range services {
-		if s.Configured && off[s.entry] {
-			services[i].State, services[i].Health = disabled, "none"
-			delete(off, s.entry)
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(off)) {
-		services = append(services, withoutContainer(name, disabled))
-	}
-	for _, name := range images.CatalogueNames() {
-		if _, known := cfg.Rancher.ServicesInclude[name]; !known {
-			s := withoutContainer(name, available)
-			s.Status = "ros service enable " + name
-			services = append(services, s)
-		}
-	}
-	return services
 }

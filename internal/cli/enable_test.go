@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"os"
@@ -9,10 +10,15 @@ import (
 	"strings"
 	"testing"
 
+	"aead.dev/minisign"
 	"github.com/google/go-cmp/cmp"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/bulkhead-os/bulkhead/images"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/version"
+	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
 	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
 )
@@ -60,8 +66,11 @@ user     web       start-container    new container
 }
 
 func TestServiceEnable(t *testing.T) {
-	p, _, requests := orchestrated(t)
+	p, engines, requests := orchestrated(t)
 	configure(t, p, "rancher: {services: {own: {image: a}}}\n")
+	ref := images.Ref("buildx", version.Version)
+	engines["system"].loads = []string{ref}
+	engines["system"].archive = map[string]dockerapi.Image{ref: {Labels: map[string]string{ocispec.AnnotationTitle: "buildx"}}}
 	p.download = func(_ context.Context, address string) ([]byte, error) {
 		if strings.HasSuffix(address, "/far.yml?x=1") {
 			return []byte("services: {far: {image: far}}\n"), nil
@@ -91,14 +100,17 @@ func TestServiceEnable(t *testing.T) {
 		{[]string{"enable", "https://example.org/far.yml?x=1"}, exitOK, "Enabled far: far.", ask(steer.Up, "far")},
 		{[]string{"enable", "https://example.org/none.yml"}, exitFailed, "answer 404", nil},
 		{[]string{"enable", "node-exporter"}, exitOK, "Enabled node-exporter: node-exporter.", ask(steer.Up, "node-exporter")},
-		{[]string{"enable", "node-importer"}, exitFailed, "there is no service node-importer in the catalogue, which has node-exporter", nil},
+		{[]string{"enable", "node-importer"}, exitFailed, "there is no service node-importer in the catalogue, which has buildx, docker-compose, node-exporter", nil},
+		{[]string{"enable", "buildx"}, exitFailed, "sudo ros service enable buildx.tar.zst loads it", nil},
+		{[]string{"enable", file("buildx.tar.zst", "an archive")}, exitOK, "Enabled buildx: buildx.", ask(steer.Up, "buildx")},
+		{[]string{"delete", "buildx"}, exitOK, "", ask(steer.Remove, "buildx")},
 		{[]string{"enable", filepath.Join(dir, "none.yml")}, exitFailed, "no such file", nil},
 		{[]string{"enable", file("bad.yml", "web: {imge: a}\n")}, exitFailed, "did you mean image?", nil},
 		{[]string{"enable", file("mine.yml", "own: {image: a}\n")}, exitFailed, "rancher.services has one of this name", nil},
 		{[]string{"enable", file("a b.yml", "x: {image: a}\n")}, exitFailed, "no name for a service", nil},
 		{[]string{"disable", "shop"}, exitOK, "", ask(steer.Up, "db", "web")},
 		{[]string{"disable", "shp"}, exitFailed, "shp is not enabled; enabled are: far, node-exporter, shop", nil},
-		{[]string{"list", "-a"}, exitOK, "db       -        disabled", nil},
+		{[]string{"list", "-a"}, exitOK, "db                 -        disabled", nil},
 		{[]string{"up"}, exitOK, "", ask(steer.Up)},
 		{[]string{"pull", "web", "db"}, exitOK, "", ask(steer.Pull, "web", "db")},
 		{[]string{"rm", "docker"}, exitFailed, "one of the OS", nil},
@@ -126,6 +138,45 @@ func TestServiceEnable(t *testing.T) {
 	}
 }
 
+// A signed catalogue is got once, listed, and enabled from without a network.
+func TestServiceRefresh(t *testing.T) {
+	p, _, requests := orchestrated(t)
+	public, private, err := minisign.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	configure(t, p, "rancher: {repositories: {core: {url: 'https://a/c.yml', public_key: "+public.String()+"}}}\n")
+	text := []byte("serial: 4\nentries: {sail: {description: moves, services: {sail: {image: 'sail@sha256:" + strings.Repeat("ab", 32) + "'}}}}\n")
+	content := map[string][]byte{"https://a/c.yml": text, "https://a/c.yml.minisig": minisign.Sign(private, text)}
+	p.download = func(_ context.Context, address string) ([]byte, error) { return content[address], nil }
+	for _, tt := range []struct {
+		args string
+		code int
+		want string
+	}{
+		{"enable sail", exitFailed, "there is no service sail in the catalogue"},
+		{"refresh none", exitFailed, "catalogue none: rancher.repositories.none: want url and public_key"},
+		{"refresh", exitOK, "Catalogue core: serial 4, 1 entries."},
+		{"list -a", exitOK, "moves, from core: ros service enable sail"},
+		{"enable sail", exitOK, "Enabled sail: sail."},
+		{"list -a", exitOK, "ros service enable node-exporter"},
+	} {
+		code, stdout, stderr := ros(p, append([]string{"service"}, strings.Fields(tt.args)...)...)
+		if code != tt.code || !strings.Contains(stdout+stderr, tt.want) {
+			t.Errorf("%s: exit code %d, %s%s; want %d, %q", tt.args, code, stdout, stderr, tt.code, tt.want)
+		}
+		// Whatever the catalogue becomes, what is enabled stays as it is.
+		if tt.args == "enable sail" && code == exitOK {
+			if diff := cmp.Diff([]steer.Request{{Verb: steer.Up, Configured: true, Services: []string{"sail"}}}, requests()); diff != "" {
+				t.Error(diff)
+			}
+			if _, err := os.Stat(filepath.Join(p.root, osconfig.StoredServices("sail"))); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
 func TestServiceProblems(t *testing.T) {
 	p, _ := testPlaces(t)
 	text := `{"os": {"udev": "it ended: Exited (1)"}, "configured": {"db": "pull image db: no route to host\nmore"}}`
@@ -134,7 +185,7 @@ func TestServiceProblems(t *testing.T) {
 	}
 	_, got, _ := ros(p, "service", "list", "-a")
 	for _, want := range []string{
-		"Up 3 minutes: it ended: Exited (1)\n", "db              -        missing     -         configured   pull image db: no route to host\n",
+		"Up 3 minutes: it ended: Exited (1)\n", "db                 -        missing     -         configured   pull image db: no route to host\n",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)

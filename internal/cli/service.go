@@ -114,6 +114,7 @@ func (p places) serviceCommand() *cli.Command {
 			p.removeCommand(),
 			p.enableCommand(),
 			p.disableCommand(),
+			p.refreshCommand(),
 			p.deleteCommand(),
 		},
 	}

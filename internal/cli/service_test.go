@@ -76,7 +76,7 @@ func TestServiceCommands(t *testing.T) {
 		system []string // calls of system Docker
 		user   []string
 	}{
-		{args: "list -a", want: "agent           system   running     -         configured   Up 2 minutes\nweb             user     exited      -         configured   Exited (0)\nnode-exporter   -        available   -         catalogue    ros service enable node-exporter\n"},
+		{args: "list -a", want: "agent              system   running     -         configured   Up 2 minutes\nweb                user     exited      -         configured   Exited (0)\nbuildx             -        available   -         catalogue    not on the medium: ros service enable buildx.tar.zst\n"},
 		{args: "list --json", want: "[\n  {\n    \"name\": \"docker\",\n    \"tier\": \"system\""},
 		{args: "logs --tail 3 -f web", want: "3 of w1, follow true\n"},
 		{args: "logs nobody", code: exitFailed, want: "there is no service nobody; there are docker, udev, agent, web"},
@@ -99,7 +99,7 @@ func TestServiceCommands(t *testing.T) {
 		{args: "upgrade udev none:1", code: exitFailed, want: "none:1 is no file, no image of System Docker, and not to be had", system: []string{"pull none:1"}},
 		{args: "upgrade web new", code: exitFailed, want: "change rancher.services"},
 		{args: "upgrade", code: exitUsage, want: "takes a service"},
-		{args: "--generate-bash-completion", want: "list\nlogs\nstop\nstart\nrestart\nkill\nupgrade\nrollback\nhistory\nplan\nup\ncreate\npull\nrm\nenable\ndisable\ndelete\n"},
+		{args: "--generate-bash-completion", want: "list\nlogs\nstop\nstart\nrestart\nkill\nupgrade\nrollback\nhistory\nplan\nup\ncreate\npull\nrm\nenable\ndisable\nrefresh\ndelete\n"},
 		{args: "stop --generate-bash-completion", want: "docker\nudev\n--force\n"},
 	}
 	for _, tt := range tests {
