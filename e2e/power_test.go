@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -73,13 +74,14 @@ func TestPower(t *testing.T) {
 
 	t.Run("power button", func(t *testing.T) {
 		g.startSlow(t)
+		g.prepareOffline(t)
 		if err := g.Monitor.PowerButton(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		g.expectOff(t, state)
 	})
-	t.Run("poweroff", func(t *testing.T) {
-		g = start(t, options, seed)
+	t.Run("without a network, then poweroff", func(t *testing.T) {
+		g = startOffline(t, options, seed)
 		g.checkTraces(t, before)
 		g.checkSlow(t)
 		g.try(t, "sudo poweroff")
@@ -133,6 +135,52 @@ func (g *guest) checkSlow(t *testing.T) {
 	if got := g.sh(t, "docker inspect -f '{{.State.ExitCode}} {{.State.Status}}' slow; docker run --rm -v slow:/data %s cat /data/end", image); got != "0 exited\ndone" {
 		t.Errorf("container that needs 8 s to stop: %q; want 0 exited, done", got)
 	}
+}
+
+// offlineHealthy is what the service of prepareOffline says when it is healthy.
+var offlineHealthy = regexp.MustCompile(`e2e: healthy without a network`)
+
+// prepareOffline has a service in user Docker from the next boot on, whose image
+// is only in an archive.
+func (g *guest) prepareOffline(t *testing.T) {
+	t.Helper()
+	g.importImage(t, "docker", "offline:e2e")
+	g.root(t, `mkdir -p /var/lib/rancher/preload/docker && docker save offline:e2e | gzip >/var/lib/rancher/preload/docker/offline.tgz && docker rmi offline:e2e`)
+	if r := g.pipe(t, "sudo ros config merge", strings.NewReader(`rancher:
+  services:
+    offline:
+      image: offline:e2e
+      command: sleep 100000
+      devices: [/dev/ttyS0]
+      healthcheck: {test: 'echo e2e: healthy without a network >/dev/ttyS0', interval: 5s}
+      stop_grace_period: 1s
+`)); r.Exit != 0 {
+		t.Fatalf("ros config merge: %s%s", r.Stdout, r.Stderr)
+	}
+}
+
+// startOffline starts a machine whose cable is out until its services are
+// healthy.
+func startOffline(t *testing.T, o qemutest.Options, seed seedDisk) *guest {
+	t.Helper()
+	o.Disks = append(o.Disks[:len(o.Disks):len(o.Disks)], seed.disk)
+	g := &guest{VM: qemutest.StartT(t, o, expected...), key: seed.key}
+	link := func(up bool) {
+		if err := g.Monitor.Execute(t.Context(), "set_link", map[string]any{"name": "net0", "up": up}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link(false)
+	for name, line := range map[string]*regexp.Regexp{"ready line": readyLine, "service without a network": offlineHealthy} {
+		if _, err := g.AwaitConsole(name, bootDeadline, 0, line); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link(true)
+	if err := g.awaitReady(0); err != nil {
+		t.Fatal(err)
+	}
+	return g
 }
 
 // expectOff waits until the machine is off and checks that the state disk was
