@@ -128,6 +128,19 @@ shop-lost: {image: '10.0.2.2:1/lost:1', restart: always}
 		}
 		g.sh(t, "sudo ros service delete clock")
 	})
+	t.Run("a build", func(t *testing.T) {
+		g.put(t, "/tmp/Dockerfile", "FROM "+image+"\nARG WORD\nRUN echo $WORD >/word\n")
+		g.put(t, "/tmp/built.yml", `built: {image: 'built:e2e', build: {context: /tmp/site, args: {WORD: ahoy}}, command: cat /word}
+`)
+		r := g.try(t, "mkdir /tmp/site && mv /tmp/Dockerfile /tmp/site && sudo ros service enable /tmp/built.yml")
+		if r.Exit != 1 || !strings.Contains(r.Stderr, "ros service build built") {
+			t.Errorf("enable before its image is there: %+v", r)
+		}
+		if got := g.sh(t, "sudo ros service build built >/dev/null 2>&1 && sudo ros service up built && docker wait built && docker logs built"); got != "0\nahoy" {
+			t.Errorf("what was built says %q", got)
+		}
+		g.sh(t, "sudo ros service delete built && docker rmi built:e2e && rm -r /tmp/site")
+	})
 	t.Run("an address", func(t *testing.T) {
 		base := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, "services:\n  far: {image: '"+image+"', command: sleep 100000, stop_grace_period: 1s}\n")

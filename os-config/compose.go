@@ -3,6 +3,7 @@ package osconfig
 import (
 	"errors"
 	"fmt"
+	"path"
 	"reflect"
 	"strings"
 	"time"
@@ -22,6 +23,29 @@ func (u *Ulimit) setNode(d *decoder, n *yaml.Node, key string) bool {
 	u.Hard = u.Soft
 	return true
 }
+
+// setNode takes a text for the context.
+func (b *Build) setNode(d *decoder, n *yaml.Node, key string) bool {
+	if n.Kind != yaml.ScalarNode {
+		return d.decodeStruct(n, reflect.ValueOf(b).Elem(), key)
+	}
+	return d.decode(n, reflect.ValueOf(&b.Context).Elem(), key)
+}
+
+// A BuildContext is what an image is made of: a directory, or the address of a
+// repository or an archive.
+type BuildContext string
+
+func (c *BuildContext) setText(text string) error {
+	if !path.IsAbs(text) && !strings.Contains(text, "://") && !strings.HasPrefix(text, "git@") {
+		return errors.New("want the absolute path of a directory, or an address such as https://host/repository.git")
+	}
+	*c = BuildContext(text)
+	return nil
+}
+
+// IsDir tells whether it is a directory of this machine.
+func (c BuildContext) IsDir() bool { return path.IsAbs(string(c)) }
 
 // LabelSchedule makes a service start at times; see ParseSchedule.
 const LabelSchedule = "cron.schedule"

@@ -138,6 +138,7 @@ func kinds() map[reflect.Type]kindOf {
 		reflect.TypeFor[CIDR]():            text("IP address/length", `^[0-9a-fA-F:.]+/[0-9]{1,3}$`),
 		reflect.TypeFor[URL]():             text("URL", `^https?://.+`),
 		reflect.TypeFor[SigningKey]():      text("key of minisign", `^RW`),
+		reflect.TypeFor[BuildContext]():    text("path or URL", `^(/|git@|.+://)`),
 		reflect.TypeFor[MTU]():             {"number", object{"type": "integer", "minimum": 68, "maximum": 65536}},
 		reflect.TypeFor[InterfaceKey]():    text("name, pattern or `mac=…`", ""),
 		reflect.TypeFor[VLANs]():           text("`ID[:NAME],…`", `^[0-9]+(:[^,]+)?(, *[0-9]+(:[^,]+)?)*$`),
@@ -384,7 +385,7 @@ func structSchema(t *testing.T, docs map[string]string, typ reflect.Type, defs o
 		schema["required"] = required
 	}
 	switch typ {
-	case reflect.TypeFor[User]():
+	case reflect.TypeFor[User](), reflect.TypeFor[Build]():
 		defs[typ.Name()] = object{"anyOf": []object{{"type": "string"}, schema}}
 	case reflect.TypeFor[Ulimit]():
 		defs[typ.Name()] = object{"anyOf": []object{{"type": "integer"}, schema}}

@@ -160,10 +160,10 @@ type Service struct {
 	CPUCount Anything `yaml:"cpu_count" instead:"use cpus"`
 	// Part of the processors, on Windows.
 	CPUPercent Anything `yaml:"cpu_percent" instead:"use cpus"`
-	// Build the image.
-	Build Anything `yaml:"build" instead:"build the image elsewhere and name it under image"`
+	// How `ros service build` makes the image; a text is its `context`.
+	Build Build `yaml:"build" eg:"/opt/web"`
 	// Build the image with this file.
-	Dockerfile string `yaml:"dockerfile" instead:"build the image elsewhere and name it under image"`
+	Dockerfile string `yaml:"dockerfile" instead:"use build: {context: DIR, dockerfile: FILE}"`
 	// Take settings from another service.
 	Extends Anything `yaml:"extends" instead:"use YAML's anchors and <<"`
 	// Files with labels.
@@ -196,6 +196,18 @@ type Service struct {
 	PreStop Anything `yaml:"pre_stop" instead:"handle the stop signal"`
 	// Reach the engine's API.
 	UseAPISocket Anything `yaml:"use_api_socket" instead:"use volumes: [/var/run/docker.sock:/var/run/docker.sock]"`
+}
+
+// A Build says how an image is made.
+type Build struct {
+	// Directory, or address of a repository, with what it is made of.
+	Context BuildContext `yaml:"context" required:"true" eg:"/opt/web"`
+	// File with the steps, in the directory; else Dockerfile.
+	Dockerfile string `yaml:"dockerfile" eg:"Dockerfile.small"`
+	// Values of its ARGs.
+	Args Labels `yaml:"args" eg:"{VERSION: 1.2}"`
+	// Stage to end with.
+	Target string `yaml:"target" eg:"small"`
 }
 
 // A Ulimit is a limit of a process.

@@ -57,6 +57,8 @@ type places struct {
 	download func(ctx context.Context, address string) ([]byte, error)
 	// exec turns the process into another program.
 	exec func(file string, args []string) error
+	// build runs a program whose output people are to see.
+	build func(ctx context.Context, args []string) error
 	// steps returns what does the steps of ros config apply.
 	steps func(since []osconfig.Config, wanted osconfig.Config) func(context.Context, apply.Step) error
 }
@@ -95,6 +97,7 @@ func machine() places {
 		imageIndex:     layout.ImageIndex,
 		connect:        connect,
 		exec:           execute,
+		build:          runVisibly,
 		download:       platform.Download,
 		steps:          steps,
 	}

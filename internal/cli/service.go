@@ -110,6 +110,7 @@ func (p places) serviceCommand() *cli.Command {
 			p.planCommand(),
 			p.configuredCommand(steer.Up, "up", "make services of the configuration what it says now, and start those that ended"),
 			p.configuredCommand(steer.Create, "create", "make their containers, without a start until ros service up"),
+			p.buildCommand(),
 			p.configuredCommand(steer.Pull, "pull", "get their images anew; ros service up does not replace what runs"),
 			p.removeCommand(),
 			p.enableCommand(),

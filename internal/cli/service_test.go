@@ -99,7 +99,7 @@ func TestServiceCommands(t *testing.T) {
 		{args: "upgrade udev none:1", code: exitFailed, want: "none:1 is no file, no image of System Docker, and not to be had", system: []string{"pull none:1"}},
 		{args: "upgrade web new", code: exitFailed, want: "change rancher.services"},
 		{args: "upgrade", code: exitUsage, want: "takes a service"},
-		{args: "--generate-bash-completion", want: "list\nlogs\nstop\nstart\nrestart\nkill\nupgrade\nrollback\nhistory\nplan\nup\ncreate\npull\nrm\nenable\ndisable\nrefresh\ndelete\n"},
+		{args: "--generate-bash-completion", want: "list\nlogs\nstop\nstart\nrestart\nkill\nupgrade\nrollback\nhistory\nplan\nup\ncreate\nbuild\npull\nrm\nenable\ndisable\nrefresh\ndelete\n"},
 		{args: "stop --generate-bash-completion", want: "docker\nudev\n--force\n"},
 	}
 	for _, tt := range tests {
@@ -251,5 +251,46 @@ func TestFurtherEngines(t *testing.T) {
 		if diff := cmp.Diff(tt.asks, requests()); diff != "" {
 			t.Errorf("%s: requests: %s", tt.args, diff)
 		}
+	}
+}
+
+// Images are made by the command line of the daemon that a service runs in.
+func TestServiceBuild(t *testing.T) {
+	p, _ := testPlaces(t)
+	var lines []string
+	p.build = func(_ context.Context, args []string) error {
+		lines = append(lines, strings.Join(args, " "))
+		return nil
+	}
+	configure(t, p, `rancher:
+  services:
+    web: {image: 'web:1', build: /opt/web}
+    agent:
+      image: agent:2
+      build: {context: /opt/agent, dockerfile: Dockerfile.small, args: {A: 1}, target: last}
+      labels: {io.rancher.os.scope: system}
+    far: {image: far, build: {context: 'https://example.org/far.git', dockerfile: F}}
+    db: {image: db}
+`)
+	for _, tt := range []struct {
+		args string
+		code int
+		want []string
+		said string
+	}{
+		{"web", exitOK, []string{"docker build --tag web:1 /opt/web"}, ""},
+		{"--no-cache --pull far", exitOK, []string{"docker build --tag far --no-cache --pull --file F https://example.org/far.git"}, ""},
+		{"agent", exitOK, []string{"system-docker build --network host --tag agent:2 --target last --build-arg A=1 --file /opt/agent/Dockerfile.small /opt/agent"}, ""},
+		{"db", exitFailed, nil, "service db does not say how"},
+	} {
+		lines = nil
+		code, _, stderr := ros(p, append([]string{"service", "build"}, strings.Fields(tt.args)...)...)
+		if diff := cmp.Diff(tt.want, lines); diff != "" || code != tt.code || !strings.Contains(stderr, tt.said) {
+			t.Errorf("build %s: exit code %d, %s%s", tt.args, code, stderr, diff)
+		}
+	}
+	lines = nil
+	if code, _, stderr := ros(p, "service", "build"); code != exitOK || len(lines) != 3 {
+		t.Errorf("build of all: exit code %d, %s%q; want three", code, stderr, lines)
 	}
 }

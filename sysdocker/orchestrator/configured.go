@@ -107,7 +107,11 @@ func (b bringer) do(ctx context.Context, c plan.Configured, a plan.Action, id st
 	case plan.RemoveContainer:
 		return "", b.engine.Remove(ctx, id)
 	case plan.CreateContainer:
-		return b.engine.Create(ctx, c.Container, c.Spec)
+		id, err := b.engine.Create(ctx, c.Container, c.Spec)
+		if dockerapi.IsNotFound(err) && c.Build.Context != "" {
+			err = fmt.Errorf("%w: make its image with ros service build %s", err, c.Name)
+		}
+		return id, err
 	case plan.StartContainer:
 		if a.Container != "" { // It may have been stopped as above.
 			if err := b.engine.SetRestart(ctx, id, c.Spec.Host.RestartPolicy); err != nil {

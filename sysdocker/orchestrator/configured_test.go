@@ -332,20 +332,23 @@ func TestKeeperWaitsForAnEnd(t *testing.T) {
 			"web":   {Image: "a", Labels: osconfig.Labels{"io.rancher.os.after": "setup"}},
 		}
 		b := keep(t, services)
+		end := func() {
+			b.engine.call("end of", "setup", func() error { b.engine.containers["setup"].State = dockerapi.Exited; return nil })
+		}
 		time.Sleep(time.Minute)
 		if calls := b.engine.took(); slices.Contains(calls, "start web") || !slices.Contains(calls, "start setup") {
 			t.Errorf("while setup runs: calls %q; want web not to start", calls)
 		}
 		services["more"] = osconfig.Service{Image: "a"}
 		b.want(services)
-		b.engine.die("setup")
+		end()
 		time.Sleep(10 * time.Second) // It starts once more, with all others.
 		if calls := b.engine.took(); slices.Contains(calls, "start web") || !slices.Contains(calls, "start more") {
 			t.Errorf("after setup: calls %q; want what is new in the configuration to start", calls)
 		}
-		b.engine.die("setup")
+		end()
 		time.Sleep(10 * time.Second)
-		if diff := cmp.Diff([]string{"create web", "start web"}, b.engine.took()); diff != "" {
+		if diff := cmp.Diff([]string{"end of setup", "create web", "start web"}, b.engine.took()); diff != "" {
 			t.Error(diff)
 		}
 	})

@@ -333,6 +333,9 @@ func (k *keeper) bringAll(ctx context.Context, b bringer, services []plan.Config
 	}, func(c plan.Configured, other string) {
 		attempts[c.Name].tell(ctx, fmt.Errorf("waits for service %s", other))
 	})
+	for _, a := range attempts { // ctx may have ended before their turn
+		a.first()
+	}
 }
 
 // reload has the configuration read again, and everything looked at anew, once

@@ -76,7 +76,9 @@ type Configured struct {
 	// Pull says when to get the image: "always" when a container is made,
 	// "never", or else if it is not there.
 	Pull string
-	Spec dockerapi.Spec
+	// Build is how people have the image made: it is not to be had otherwise.
+	Build osconfig.Build
+	Spec  dockerapi.Spec
 }
 
 // Configure translates the entries of rancher.services, in the order of their
@@ -171,7 +173,10 @@ func stuck(byName map[string]Configured, mistakes Mistakes) (never []string) {
 func configure(name string, s osconfig.Service, env map[string]string, readFile func(string) ([]byte, error)) (Configured, error) {
 	c := Configured{
 		Name: name, Container: orElse(s.ContainerName, name),
-		System: s.Labels[labelScope] == "system", Pull: s.PullPolicy,
+		System: s.Labels[labelScope] == "system", Pull: s.PullPolicy, Build: s.Build,
+	}
+	if s.Build.Context != "" {
+		c.Pull = "never"
 	}
 	if text, has := s.Labels[osconfig.LabelSchedule]; has {
 		schedule, err := osconfig.ParseSchedule(text)
