@@ -156,8 +156,8 @@ func (s Store) refresh(ctx context.Context, name string, r osconfig.Repository, 
 }
 
 // Find returns the file of services of an entry, from the first repository by
-// name that has it. Without one the error is fs.ErrNotExist, joined with what is
-// wrong with repositories.
+// name that has it. Without one the error is what is wrong with repositories, or
+// else fs.ErrNotExist.
 func (s Store) Find(entry string, repositories map[string]osconfig.Repository) ([]byte, error) {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(repositories)) {
@@ -169,5 +169,8 @@ func (s Store) Find(entry string, repositories map[string]osconfig.Repository) (
 			return e.Text()
 		}
 	}
-	return nil, errors.Join(append(errs, fs.ErrNotExist)...)
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return nil, fs.ErrNotExist
 }

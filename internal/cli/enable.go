@@ -111,8 +111,8 @@ func (p places) serviceFile(ctx context.Context, cfg osconfig.Config, source str
 			text, err = p.catalogues().Find(name, cfg.Rancher.Repositories)
 		}
 		if errors.Is(err, fs.ErrNotExist) {
-			return "", nil, fmt.Errorf("there is no service %s in the catalogue, which has %s; a file needs .yml at its end; ros service refresh gets catalogues from elsewhere: %w",
-				name, strings.Join(images.CatalogueNames(), ", "), err)
+			return "", nil, fmt.Errorf("there is no service %s in the catalogue, which has %s; a file needs .yml at its end; see also ros service refresh",
+				name, strings.Join(images.CatalogueNames(), ", "))
 		}
 	}
 	if err != nil {
