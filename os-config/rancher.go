@@ -67,7 +67,7 @@ type Rancher struct {
 	// Rescue shell instead of the boot; kernel command line only.
 	Recovery bool `yaml:"recovery" eg:"true"`
 	// Start the guest tools that the hypervisor at hand wants.
-	HypervisorService bool `yaml:"hypervisor_service" instead:"there are no guest tools in the system; run them as a container under rancher.services"`
+	HypervisorService bool `yaml:"hypervisor_service" instead:"use services_include with open-vm-tools or qemu-guest-agent, which are optional services"`
 	// Seconds that services and containers may take to stop when the machine
 	// goes down, from 5; then what still runs is killed. 0: each has its own
 	// time only, user containers two minutes.
