@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
 
 	"github.com/bulkhead-os/bulkhead/images"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
@@ -94,6 +96,7 @@ func TestRealEngine(t *testing.T) {
 		m.t = t
 		engine.StopContainerd()
 		engine.StartContainerd()
+		m.awaitEvents()
 		m.kill("udev")
 	})
 	t.Run("other images", func(t *testing.T) {
@@ -318,6 +321,39 @@ func (m *testMachine) containers() map[string]dockerapi.Container {
 		byName[c.Name] = c
 	}
 	return byName
+}
+
+// awaitEvents waits until the daemon listens to containerd again. An end in
+// between escapes it for ever; the services of the OS have health checks for
+// that.
+func (m *testMachine) awaitEvents() {
+	m.t.Helper()
+	const name = "probe"
+	spec := dockerapi.Spec{
+		Config:  &container.Config{Image: m.index.Images[0].Ref, Cmd: []string{"/bin/busybox", "true"}},
+		Host:    &container.HostConfig{NetworkMode: network.NetworkNone},
+		Network: &network.NetworkingConfig{},
+	}
+	m.await("the end of a container is noticed", func(map[string]dockerapi.Container) bool {
+		if _, err := m.client.Create(m.t.Context(), name, spec); err != nil {
+			return false
+		}
+		defer func() {
+			if err := m.client.Remove(m.t.Context(), name); err != nil {
+				m.t.Error(err)
+			}
+		}()
+		if err := m.client.Start(m.t.Context(), name); err != nil {
+			return false
+		}
+		for range 40 {
+			if m.containers()[name].State == dockerapi.Exited {
+				return true
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		return false
+	})
 }
 
 // await waits until the containers are as told.
