@@ -3,18 +3,19 @@ package e2e
 import (
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/go-git/go-billy/v5"
+	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/willscott/go-nfs"
 	nfshelper "github.com/willscott/go-nfs/helpers"
-	"github.com/willscott/go-nfs/helpers/memfs"
 )
 
-// shelf is a file system in memory that takes owners, modes and times, which the
-// library's does not, and forgets them.
+// shelf is a folder whose owners, modes and times cannot be changed: the library
+// refuses all files then, if nothing takes them.
 type shelf struct{ billy.Filesystem }
 
 func (shelf) Chmod(string, os.FileMode) error            { return nil }
@@ -22,14 +23,14 @@ func (shelf) Lchown(string, int, int) error              { return nil }
 func (shelf) Chown(string, int, int) error               { return nil }
 func (shelf) Chtimes(string, time.Time, time.Time) error { return nil }
 
-// serveNFS serves an empty file system over NFS version 3 until the test ends.
-func serveNFS(t *testing.T) (files billy.Filesystem, port string) {
+// serveNFS serves a folder over NFS version 3 until the test ends.
+func serveNFS(t *testing.T, dir string) (port string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	files = shelf{memfs.New()}
+	files := shelf{osfs.New(dir)}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -43,7 +44,7 @@ func serveNFS(t *testing.T) (files billy.Filesystem, port string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return files, port
+	return port
 }
 
 // Files of another machine: a mount of the configuration, which containers see,
@@ -52,19 +53,14 @@ func TestNFS(t *testing.T) {
 	g := sharedGuest(t)
 	g.clean(t)
 	g.needImage(t)
-	files, port := serveNFS(t)
+	dir := t.TempDir()
+	port := serveNFS(t, dir)
 	options := "nfsvers=3,tcp,mountproto=tcp,nolock,soft,port=" + port + ",mountport=" + port
 	holds := func(t *testing.T, name, want string) {
 		t.Helper()
-		f, err := files.Open(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		got := make([]byte, 100)
-		n, _ := f.Read(got) // The text says whether it went well.
-		if string(got[:n]) != want {
-			t.Errorf("%s on the server: %q; want %q", name, got[:n], want)
+		got, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil || string(got) != want {
+			t.Errorf("%s on the server: %q, %v; want %q", name, got, err, want)
 		}
 	}
 

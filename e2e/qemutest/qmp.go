@@ -197,15 +197,6 @@ func (m *Monitor) CtrlAltDel(ctx context.Context) error {
 	return m.Execute(ctx, "send-key", map[string]any{"keys": keys}, nil)
 }
 
-// Status returns QEMU's run state: "running", "shutdown", …
-func (m *Monitor) Status(ctx context.Context) (string, error) {
-	var s struct {
-		Status string `json:"status"`
-	}
-	err := m.Execute(ctx, "query-status", nil, &s)
-	return s.Status, err
-}
-
 // Quit ends QEMU without telling the guest.
 func (m *Monitor) Quit(ctx context.Context) error {
 	err := m.Execute(ctx, "quit", nil, nil)

@@ -215,8 +215,3 @@ func (c *Client) run(ctx context.Context, command string, stdin io.Reader) (Resu
 	}
 	return result, nil
 }
-
-// DialUnix connects to a unix socket of the guest, such as Docker's.
-func (c *Client) DialUnix(path string) (net.Conn, error) {
-	return c.ssh.Dial("unix", path)
-}

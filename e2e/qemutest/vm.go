@@ -275,12 +275,6 @@ func (vm *VM) AwaitExit(name string, deadline time.Duration) (e Event, err error
 	return e, nil
 }
 
-// Type sends input to the console.
-func (vm *VM) Type(text string) error {
-	_, err := io.WriteString(vm.serial, text)
-	return err
-}
-
 // Kill ends the machine as a power cut does.
 func (vm *VM) Kill() {
 	_ = vm.cmd.Process.Kill()

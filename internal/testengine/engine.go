@@ -84,9 +84,6 @@ func (e *Engine) StartDockerd() {
 	e.await(wait.DockerAPI(e.Socket), e.dockerd)
 }
 
-// StopDockerd ends the daemon, which ends the containers.
-func (e *Engine) StopDockerd() { e.dockerd.stop(e.t) }
-
 // StopContainerd ends containerd; its shims stay.
 func (e *Engine) StopContainerd() { e.containerd.stop(e.t) }
 
