@@ -1,18 +1,17 @@
 package console
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"strings"
 
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
 	"github.com/bulkhead-os/bulkhead/internal/service/accounts"
+	"github.com/bulkhead-os/bulkhead/internal/tool"
 )
 
 // sudoersFile comes after the image's own, so that its rules count.
@@ -36,7 +35,7 @@ func carryOut(ctx context.Context, p accounts.Plan) error {
 		errs = append(errs, errors.New(problem))
 	}
 	for _, argv := range p.Commands {
-		errs = append(errs, runTool(ctx, argv, ""))
+		errs = append(errs, tool.Run(ctx, "", argv...))
 	}
 	errs = append(errs, setPasswords(ctx, p.Passwords), writeSudoers(ctx, p.Sudoers))
 	for _, login := range p.Logins {
@@ -80,7 +79,7 @@ func setPasswords(ctx context.Context, passwords []accounts.Password) error {
 		{clear.String(), []string{"/usr/sbin/chpasswd", "--crypt-method", "YESCRYPT"}},
 	} {
 		if call.lines != "" {
-			errs = append(errs, runTool(ctx, call.argv, call.lines))
+			errs = append(errs, tool.Run(ctx, call.lines, call.argv...))
 		}
 	}
 	return errors.Join(errs...)
@@ -100,19 +99,8 @@ func writeSudoers(ctx context.Context, text string) error {
 	if err := os.WriteFile(draft, []byte(text), 0o440); err != nil {
 		return err
 	}
-	if err := runTool(ctx, []string{"/usr/sbin/visudo", "--check", "--quiet", "--file", draft}, ""); err != nil {
+	if err := tool.Run(ctx, "", "/usr/sbin/visudo", "--check", "--quiet", "--file", draft); err != nil {
 		return errors.Join(fmt.Errorf("users: sudo rules: %w", err), os.Remove(draft))
 	}
 	return os.Rename(draft, sudoersFile)
-}
-
-// runTool runs a program. Its output names lines and accounts, never a
-// password.
-func runTool(ctx context.Context, argv []string, input string) error {
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Stdin = strings.NewReader(input)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, bytes.TrimSpace(out))
-	}
-	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/internal/once"
+	"github.com/bulkhead-os/bulkhead/internal/tool"
 	"github.com/bulkhead-os/bulkhead/internal/version"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
@@ -86,5 +87,5 @@ func (c *console) changePower(ctx context.Context, instance string) error {
 		return nil
 	case <-time.After(time.Duration(power.Delay.Minutes()) * time.Minute):
 	}
-	return runTool(ctx, []string{"/usr/sbin/" + string(power.Mode)}, "")
+	return tool.Run(ctx, "", "/usr/sbin/"+string(power.Mode))
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bulkhead-os/bulkhead/internal/tool"
 )
 
 // stateMount is where the console has the state partition.
@@ -80,10 +82,10 @@ func (r Runner) growPartition(ctx context.Context, device string) error {
 	}
 	r.Log.Info("grow partition", "device", device, "by_mib", (diskSize-end)>>20)
 	n := strconv.FormatInt(number, 10)
-	if err := run(ctx, ", +\n", "/usr/sbin/sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", "--force", "-N", n, disk); err != nil {
+	if err := tool.Run(ctx, ", +\n", "/usr/sbin/sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", "--force", "-N", n, disk); err != nil {
 		return err
 	}
-	return run(ctx, "", "/usr/bin/partx", "--update", "--nr", n, disk)
+	return tool.Run(ctx, "", "/usr/bin/partx", "--update", "--nr", n, disk)
 }
 
 func (r Runner) growFileSystem(ctx context.Context, device string, table mountTable) error {
@@ -110,11 +112,11 @@ func (r Runner) growFileSystem(ctx context.Context, device string, table mountTa
 	r.Log.Info("grow file system", "device", device, "type", entry.kind)
 	switch entry.kind {
 	case "xfs":
-		return run(ctx, "", "/usr/sbin/xfs_growfs", entry.path)
+		return tool.Run(ctx, "", "/usr/sbin/xfs_growfs", entry.path)
 	case "btrfs":
-		return run(ctx, "", "/usr/bin/btrfs", "filesystem", "resize", "max", entry.path)
+		return tool.Run(ctx, "", "/usr/bin/btrfs", "filesystem", "resize", "max", entry.path)
 	}
-	return run(ctx, "", "/usr/sbin/resize2fs", device)
+	return tool.Run(ctx, "", "/usr/sbin/resize2fs", device)
 }
 
 // useSwapFile makes a swap file, if there is none of the size, and uses it.
@@ -143,7 +145,7 @@ func (r Runner) useSwapFile(ctx context.Context, s SwapFile) error {
 		}
 	}
 	// With the host's view of the path, by which PID 1 ends its use.
-	return run(ctx, "", "/usr/bin/nsenter", "--target", "1", "--mount", "--", "/usr/sbin/swapon", s.Path)
+	return tool.Run(ctx, "", "/usr/bin/nsenter", "--target", "1", "--mount", "--", "/usr/sbin/swapon", s.Path)
 }
 
 // bytes returns the size: the given one, or as much as there is memory, within
@@ -172,7 +174,7 @@ func makeSwapFile(ctx context.Context, path string, size int64) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return errors.Join(fmt.Errorf("make a file of %d MiB: %w", size>>20, err), os.Remove(draft))
 	}
-	if err := run(ctx, "", "/usr/sbin/mkswap", "--quiet", draft); err != nil {
+	if err := tool.Run(ctx, "", "/usr/sbin/mkswap", "--quiet", draft); err != nil {
 		return errors.Join(err, os.Remove(draft))
 	}
 	return os.Rename(draft, path)

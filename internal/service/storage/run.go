@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/bulkhead-os/bulkhead/internal/blockdev"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/tool"
 	"github.com/bulkhead-os/bulkhead/internal/wait"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
@@ -169,7 +169,7 @@ func (r Runner) mount(ctx context.Context, until time.Time, m Mount) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, mountLimit)
 	defer cancel()
-	if err := run(ctx, "", m.argv()...); err != nil {
+	if err := tool.Run(ctx, "", m.argv()...); err != nil {
 		return err
 	}
 	r.Log.Info("mounted", "mount", m.String(), "type", m.Type)
@@ -237,13 +237,13 @@ func (r Runner) partition(ctx context.Context, until time.Time, d Disk, locks *d
 	}
 	r.Log.Warn("partition", "device", device, "had", have.String())
 	if d.Layout.Remove {
-		return run(ctx, "", "/usr/sbin/wipefs", "--all", "--quiet", device)
+		return tool.Run(ctx, "", "/usr/sbin/wipefs", "--all", "--quiet", device)
 	}
 	size, err := deviceSize(device)
 	if err != nil {
 		return err
 	}
-	return run(ctx, d.script(size), "/usr/sbin/sfdisk", "--quiet", "--wipe", "always", "--wipe-partitions", "always", device)
+	return tool.Run(ctx, d.script(size), "/usr/sbin/sfdisk", "--quiet", "--wipe", "always", "--wipe-partitions", "always", device)
 }
 
 // diskLocks are disks that udev leaves alone. Otherwise it has the kernel read
@@ -308,7 +308,7 @@ func (r Runner) makeFileSystem(ctx context.Context, until time.Time, fs osconfig
 		return fmt.Errorf("there is no %s here; want ext4, xfs, btrfs, vfat or swap", filepath.Base(argv[0]))
 	}
 	r.Log.Warn("make file system", "device", device, "type", fs.Filesystem, "had", have.String())
-	return run(ctx, "", argv...)
+	return tool.Run(ctx, "", argv...)
 }
 
 // choosePartition looks for the partition that has the file system already, or
@@ -410,19 +410,4 @@ func resolve(ctx context.Context, spec string) (string, error) {
 		return "", fmt.Errorf("there is no device %s", spec)
 	}
 	return device, nil
-}
-
-// run runs a program.
-func run(ctx context.Context, input string, argv ...string) error {
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Stdin = strings.NewReader(input)
-	cmd.WaitDelay = 2 * time.Second
-	out, err := cmd.CombinedOutput()
-	if ctx.Err() != nil && err != nil {
-		err = ctx.Err()
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w: %s", filepath.Base(argv[0]), err, bytes.ReplaceAll(bytes.TrimSpace(out), []byte("\n"), []byte("; ")))
-	}
-	return nil
 }
