@@ -78,8 +78,13 @@ func writeSeed(dir string, kind qemutest.SeedKind, format qemutest.SeedFormat, e
 // is ready and a login works.
 func start(t *testing.T, o qemutest.Options, seed seedDisk, allow ...*regexp.Regexp) *guest {
 	t.Helper()
+	return boot(t, seed.in(o), seed.key, allow...)
+}
+
+// in has the seed disk as the last one of a machine.
+func (seed seedDisk) in(o qemutest.Options) qemutest.Options {
 	o.Disks = append(o.Disks[:len(o.Disks):len(o.Disks)], seed.disk)
-	return boot(t, o, seed.key, allow...)
+	return o
 }
 
 // boot is start for a machine that gets the key otherwise.

@@ -39,10 +39,7 @@ func TestOptionalServices(t *testing.T) {
 volumes: {site: {}}
 `)
 		g.sh(t, "cd /tmp/shop && docker compose up -d --quiet-pull")
-		g.eventually(t, "the project answers", time.Minute, func() error {
-			_, err := g.output("curl -sf http://127.0.0.1:8090/ | grep -qx ahoy")
-			return err
-		})
+		g.eventually(t, "the project answers", time.Minute, g.succeeds("curl -sf http://127.0.0.1:8090/ | grep -qx ahoy"))
 		g.sh(t, "cd /tmp/shop && docker compose ps --status running | grep -q shop-web-1 && docker compose down --volumes --timeout 0 && rm -r /tmp/shop")
 	})
 	if full() { // It gets into its place as docker-compose does.

@@ -163,8 +163,7 @@ func (g *guest) prepareOffline(t *testing.T) {
 // healthy.
 func startOffline(t *testing.T, o qemutest.Options, seed seedDisk) *guest {
 	t.Helper()
-	o.Disks = append(o.Disks[:len(o.Disks):len(o.Disks)], seed.disk)
-	g := &guest{VM: qemutest.StartT(t, o, expected...), key: seed.key}
+	g := &guest{VM: qemutest.StartT(t, seed.in(o), expected...), key: seed.key}
 	link := func(up bool) {
 		if err := g.Monitor.Execute(t.Context(), "set_link", map[string]any{"name": "net0", "up": up}, nil); err != nil {
 			t.Fatal(err)

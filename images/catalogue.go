@@ -5,7 +5,6 @@ import (
 	"embed"
 	"io/fs"
 	"path"
-	"strings"
 )
 
 //go:embed catalogue/*.yml
@@ -24,7 +23,7 @@ func CatalogueNames() (names []string) {
 	// The pattern is right.
 	files, _ := fs.Glob(catalogue, "catalogue/*.yml")
 	for _, file := range files {
-		names = append(names, strings.TrimSuffix(path.Base(file), ".yml"))
+		names = append(names, stem(file))
 	}
 	return names
 }

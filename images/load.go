@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -68,23 +69,16 @@ var optional embed.FS
 // LoadOptional returns what the optional images are made of, sorted by name.
 // How they run is in the catalogue.
 func LoadOptional() ([]Declaration, error) {
-	files, err := fs.Glob(optional, "optional/*.yml")
-	if err != nil {
-		return nil, err
-	}
+	byName, err := loadImages(optional, "optional/*.yml", stem)
 	var decls []Declaration
-	var errs []error
-	for _, file := range files {
-		d := Declaration{Name: strings.TrimSuffix(path.Base(file), ".yml")}
-		if err := decode(optional, file, &d.Image); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		errs = append(errs, prefix(file, d.Image.validate())...)
-		decls = append(decls, d)
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		decls = append(decls, Declaration{Name: name, Image: byName[name]})
 	}
-	return decls, errors.Join(errs...)
+	return decls, err
 }
+
+// stem is a file's name without folder and .yml.
+func stem(file string) string { return strings.TrimSuffix(path.Base(file), ".yml") }
 
 // IsOptional tells whether the image of a service in the catalogue is not on
 // the medium.
@@ -98,11 +92,17 @@ func IsOptional(name string) bool {
 func LoadLayers() (map[string]Image, error) { return loadLayers(sharedLayers) }
 
 func loadLayers(fsys fs.FS) (map[string]Image, error) {
-	files, err := fs.Glob(fsys, "*/layer.yml")
+	return loadImages(fsys, "*/layer.yml", path.Dir)
+}
+
+// loadImages returns the images that files declare by their names, which name
+// makes of the files'.
+func loadImages(fsys fs.FS, pattern string, name func(file string) string) (map[string]Image, error) {
+	files, err := fs.Glob(fsys, pattern)
 	if err != nil {
 		return nil, err
 	}
-	layers := make(map[string]Image)
+	byName := make(map[string]Image)
 	var errs []error
 	for _, file := range files {
 		var img Image
@@ -111,9 +111,9 @@ func loadLayers(fsys fs.FS) (map[string]Image, error) {
 			continue
 		}
 		errs = append(errs, prefix(file, img.validate())...)
-		layers[path.Dir(file)] = img
+		byName[name(file)] = img
 	}
-	return layers, errors.Join(errs...)
+	return byName, errors.Join(errs...)
 }
 
 // decode reads exactly one YAML document without unknown keys.

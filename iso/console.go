@@ -105,8 +105,11 @@ func (b *builder) writeCompressed(ctx context.Context, write func(name string) e
 	if err := write(archive); err != nil {
 		return err
 	}
-	defer b.noteSize(file)
-	return b.tools.Run(ctx, "zstd", "--quiet", "--force", "--rm", "-12", "-T0", archive, "-o", file)
+	err := b.tools.Run(ctx, "zstd", "--quiet", "--force", "--rm", "-12", "-T0", archive, "-o", file)
+	if err == nil {
+		b.noteSize(file)
+	}
+	return err
 }
 
 // tarLayer makes a layer of a tar as it is.

@@ -15,6 +15,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/internal/version"
+	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 
 // catalogue is what this version of the OS ships.
@@ -32,11 +33,7 @@ func (p places) refreshCommand() *cli.Command {
 			"not older than the one that is here. What it has is in ros service list --all then, also without a network.\n\n" +
 			"Examples:\n   sudo ros service refresh\n   sudo ros service refresh core",
 		BashComplete: func(c *cli.Context) {
-			if cfg, _, _, err := p.load(); err == nil {
-				for _, name := range slices.Sorted(maps.Keys(cfg.Rancher.Repositories)) {
-					fmt.Fprintln(c.App.Writer, name)
-				}
-			}
+			completeNames(c, p, func(r osconfig.Rancher) map[string]osconfig.Repository { return r.Repositories })
 		},
 		Action: p.serviceRefresh,
 	}

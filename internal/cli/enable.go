@@ -244,8 +244,13 @@ func (p places) deleteCommand() *cli.Command {
 
 // completeIncluded offers the keys of rancher.services_include.
 func (p places) completeIncluded(c *cli.Context) {
+	completeNames(c, p, func(r osconfig.Rancher) map[string]bool { return r.ServicesInclude })
+}
+
+// completeNames offers the keys of a part of the configuration.
+func completeNames[V any](c *cli.Context, p places, part func(osconfig.Rancher) map[string]V) {
 	if cfg, _, _, err := p.load(); err == nil {
-		for _, key := range slices.Sorted(maps.Keys(cfg.Rancher.ServicesInclude)) {
+		for _, key := range slices.Sorted(maps.Keys(part(cfg.Rancher))) {
 			fmt.Fprintln(c.App.Writer, key)
 		}
 	}

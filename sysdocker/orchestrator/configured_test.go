@@ -184,7 +184,7 @@ func keep(t *testing.T, services map[string]osconfig.Service) *keptBench {
 	b.want(services)
 	b.keeper = &keeper{
 		system: &registryEngine{fakeEngine: newFakeEngine()}, user: b.engine, read: func() wanted { return b.wanted },
-		preload: func(context.Context, bool) {}, records: records, log: log, orders: make(chan *order), reloaded: make(map[string]bool),
+		preload: func(context.Context, bool) {}, records: records, log: log, orders: make(chan *order),
 		problems: newProblems(filepath.Join(t.TempDir(), "problems"), log),
 	}
 	ctx, stop := context.WithCancel(t.Context())

@@ -45,9 +45,8 @@ type keeper struct {
 
 	orders chan *order
 
-	mu sync.Mutex // guards what follows
 	// reloaded are services after which the configuration has been read again.
-	reloaded map[string]bool
+	reloaded sync.Map
 }
 
 // wanted is what the configuration says about services.
@@ -88,8 +87,7 @@ func newKeeper(system, user *dockerapi.Client, records *steer.Store, problems *p
 				loadArchives(ctx, user, layout.PreloadUser, log)
 			}
 		},
-		fetch: fetchServices, records: records, problems: problems, log: log,
-		orders: make(chan *order), reloaded: make(map[string]bool),
+		fetch: fetchServices, records: records, problems: problems, log: log, orders: make(chan *order),
 	}
 }
 
@@ -244,10 +242,7 @@ func (k *keeper) round(ctx context.Context, held map[string]plan.Target, results
 				if err := k.fetch(ctx, key); err != nil {
 					return err
 				}
-				select { // Its services are in the next round.
-				case k.orders <- &order{services: []string{key}, done: make(chan map[string]error, 1)}:
-				case <-ctx.Done():
-				}
+				k.lookAgain(ctx, key) // Its services are in the next round.
 				return nil
 			})
 		})
@@ -341,16 +336,17 @@ func (k *keeper) bringAll(ctx context.Context, b bringer, services []plan.Config
 // reload has the configuration read again, and everything looked at anew, once
 // after the first start of a service: it would start again then, if it ends.
 func (k *keeper) reload(ctx context.Context, service string) {
-	k.mu.Lock()
-	again := k.reloaded[service]
-	k.reloaded[service] = true
-	k.mu.Unlock()
-	if again {
+	if _, again := k.reloaded.LoadOrStore(service, true); again {
 		return
 	}
 	k.log.Info("read the configuration again", "after", service)
+	k.lookAgain(ctx, service)
+}
+
+// lookAgain begins another round because of a service or a file of services.
+func (k *keeper) lookAgain(ctx context.Context, because string) {
 	select {
-	case k.orders <- &order{services: []string{service}, done: make(chan map[string]error, 1)}:
+	case k.orders <- &order{services: []string{because}, done: make(chan map[string]error, 1)}:
 	case <-ctx.Done():
 	}
 }
