@@ -42,8 +42,14 @@ volumes: {site: {}}
 		g.eventually(t, "the project answers", time.Minute, g.succeeds("curl -sf http://127.0.0.1:8090/ | grep -qx ahoy"))
 		g.sh(t, "cd /tmp/shop && docker compose ps --status running | grep -q shop-web-1 && docker compose down --volumes --timeout 0 && rm -r /tmp/shop")
 	})
-	if full() { // It gets into its place as docker-compose does.
+	if full() {
 		t.Run("buildx", func(t *testing.T) { enable(t, "buildx"); g.checkBuildx(t) })
+		t.Run("kernel-headers", func(t *testing.T) { g.checkHeaders(t, func() { enable(t, "kernel-headers") }) })
+		t.Run("kernel-modules-extra and open-iscsi", func(t *testing.T) {
+			g.checkModules(t, func() { enable(t, "kernel-modules-extra") })
+			enable(t, "open-iscsi")
+			g.checkISCSI(t)
+		})
 	}
 	t.Run("qemu-guest-agent", func(t *testing.T) {
 		enable(t, "qemu-guest-agent")
@@ -91,5 +97,67 @@ func (g *guest) checkBuildx(t *testing.T) {
 		docker buildx build --quiet --load --tag ship . >/dev/null && docker run --rm ship; docker rmi ship >/dev/null; rm -r /tmp/ship`)
 	if got != "ahoy" {
 		t.Errorf("what was built says %q", got)
+	}
+}
+
+// checkHeaders looks for what a module is built with, where builds look for it.
+func (g *guest) checkHeaders(t *testing.T, enable func()) {
+	t.Helper()
+	const there = "cd /lib/modules/$(uname -r)/build/ && test -f Makefile -a -f Module.symvers -a -x scripts/mod/modpost"
+	if r := g.try(t, there); r.Exit == 0 {
+		t.Error("there are headers without the service")
+	}
+	enable()
+	g.eventually(t, "headers in the console", 30*time.Second, g.succeeds(there))
+	g.sh(t, "docker run --rm -v /usr/src:/usr/src:ro -v /lib/modules:/lib/modules:ro %s sh -c %s", image, quote(there))
+	g.sh(t, "sudo ros service stop kernel-headers")
+	if r := g.try(t, there); r.Exit == 0 {
+		t.Error("the headers are there after the service")
+	}
+}
+
+// checkModules loads a module that the medium has not, with one that it has.
+func (g *guest) checkModules(t *testing.T, enable func()) {
+	t.Helper()
+	const load = "modprobe iscsi_target_mod"
+	if r := g.try(t, "sudo "+load); r.Exit == 0 {
+		t.Errorf("%s works without the service", load)
+	}
+	enable()
+	g.eventually(t, "all drivers are there", time.Minute, g.succeeds("sudo system-docker logs kernel-modules-extra | grep -q complete"))
+	g.root(t, load+" && modprobe target_core_file && modprobe ext4")
+	g.sh(t, "docker run --rm -v /lib/modules:/lib/modules:ro %s modinfo snd-hda-intel", image)
+}
+
+// checkISCSI gives the machine one of its own files as a disk, by the kernel's
+// target, and has user Docker mount it.
+func (g *guest) checkISCSI(t *testing.T) {
+	t.Helper()
+	const (
+		name = "iqn.2026-01.test.e2e:disk"
+		disk = "/dev/disk/by-path/ip-127.0.0.1:3260-iscsi-" + name + "-lun-0"
+		adm  = "sudo system-docker exec open-iscsi iscsiadm "
+	)
+	g.root(t, `mountpoint -q /sys/kernel/config || mount -t configfs none /sys/kernel/config
+		cd /sys/kernel/config/target && truncate -s 64M /opt/e2e-lun
+		mkdir -p core/fileio_0/disk iscsi/%[1]s/tpgt_1/lun/lun_0 iscsi/%[1]s/tpgt_1/np/127.0.0.1:3260
+		echo fd_dev_name=/opt/e2e-lun,fd_dev_size=67108864 >core/fileio_0/disk/control && echo 1 >core/fileio_0/disk/enable
+		cd iscsi/%[1]s/tpgt_1 && ln -s /sys/kernel/config/target/core/fileio_0/disk lun/lun_0/disk
+		echo 0 >attrib/authentication && echo 1 >attrib/generate_node_acls && echo 0 >attrib/demo_mode_write_protect && echo 1 >enable`, name)
+	t.Cleanup(func() {
+		g.root(t, `cd /sys/kernel/config/target && cd iscsi/%[1]s/tpgt_1 && echo 0 >enable && rm lun/lun_0/disk && rmdir np/* lun/lun_0 && cd ../.. && rmdir %[1]s/tpgt_1 %[1]s
+			cd .. && rmdir core/fileio_0/disk core/fileio_0 && rm /opt/e2e-lun`, name)
+	})
+	g.eventually(t, "the target is found", time.Minute, g.succeeds(adm+"-m discovery -t sendtargets -p 127.0.0.1 | grep -q "+name))
+	g.sh(t, adm+"-m node -T %s --login", name)
+	t.Cleanup(func() { g.sh(t, adm+"-m node -T %s --logout && "+adm+"-m node -T %[1]s -o delete", name) })
+	g.eventually(t, "disk "+disk, 30*time.Second, g.succeeds("test -b "+disk))
+	g.root(t, "mkfs.ext4 -q %s && docker volume create -o type=ext4 -o device=%s e2e-far", disk, disk)
+	t.Cleanup(func() { g.sh(t, "docker volume rm e2e-far") })
+	g.sh(t, "docker run --rm -v e2e-far:/far %s sh -c 'echo ahoy >/far/ship'", image)
+	// The session is the kernel's: what is mounted stays usable.
+	g.sh(t, "sudo ros service restart open-iscsi")
+	if got := g.sh(t, "docker run --rm -v e2e-far:/far %s cat /far/ship", image); got != "ahoy" {
+		t.Errorf("the file on the disk says %q", got)
 	}
 }

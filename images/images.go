@@ -56,6 +56,11 @@ type Image struct {
 	// Exclude are path patterns (path.Match, or a directory with a trailing
 	// slash) of files of Packages that stay out.
 	Exclude []string `yaml:"exclude"`
+	// Move gives what lies in Packages below one path prefix another one. Links
+	// to there follow.
+	Move map[string]string `yaml:"move"`
+	// FurtherModules: the image holds the kernel's modules that the medium has not.
+	FurtherModules bool `yaml:"further_modules"`
 	// Users are system users and groups that the packages' maintainer
 	// scripts would have made (they do not run).
 	Users []User `yaml:"users"`

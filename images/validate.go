@@ -51,6 +51,11 @@ func (img Image) validate() []error {
 		}
 		last = max(last, i)
 	}
+	for from, to := range img.Move {
+		if !path.IsAbs(from) || !path.IsAbs(to) {
+			fail("image.move: %q: %q: want two absolute paths", from, to)
+		}
+	}
 	for _, p := range img.Exclude {
 		if !path.IsAbs(p) {
 			fail("image.exclude: %q is not absolute", p)

@@ -144,6 +144,14 @@ func (b *builder) resolve(ctx context.Context) error {
 	if err := b.resolveTools(ctx); err != nil {
 		return err
 	}
+	if err := b.resolveKernel(ctx); err != nil {
+		return err
+	}
+	b.Note("%d packages, kernel %s", len(b.imagePackages()), b.kernelPkg.Version)
+	return nil
+}
+
+func (b *builder) resolveKernel(ctx context.Context) error {
 	pkgs, err := b.archive.Resolve(ctx, []string{kernelPackage})
 	if err != nil {
 		return err
@@ -155,7 +163,6 @@ func (b *builder) resolve(ctx context.Context) error {
 		return fmt.Errorf("%s depends on no linux-image package", kernelPackage)
 	}
 	b.kernelPkg = pkgs[i]
-	b.Note("%d packages, kernel %s", len(b.imagePackages()), b.kernelPkg.Version)
 	return nil
 }
 

@@ -51,6 +51,9 @@ func (b *builder) makeLayers(ctx context.Context) error {
 		if own := filepath.Join(b.Repo, "images", r.name, "rootfs"); exists(own) {
 			spec.RootFS = own
 		}
+		if r.image.FurtherModules {
+			spec.RootFS = b.kernel.Further
+		}
 		if b.layers[r.name], err = maker.Build(ctx, spec); err != nil {
 			return err
 		}

@@ -19,6 +19,7 @@ func BuildServices(ctx context.Context, cfg Config) error {
 			{"fetch packages", b.fetch},
 			{"build tools", b.unpackTools},
 			{"compile", b.compile},
+			{"kernel and modules", b.prepareKernel},
 			{"layers", b.makeLayers},
 			{"images", b.makeImages},
 			{"archives", b.writeOptional},
@@ -37,6 +38,9 @@ func (b *builder) readOptional(ctx context.Context) (err error) {
 
 func (b *builder) resolveOptional(ctx context.Context) error {
 	if err := b.resolveLayers(ctx); err != nil {
+		return err
+	}
+	if err := b.resolveKernel(ctx); err != nil {
 		return err
 	}
 	return b.resolveTools(ctx)

@@ -50,6 +50,10 @@ type Kernel struct {
 	// /usr/lib/modules: one folder named Version. In Modules its subfolder
 	// kernel is empty: ModulesImage is to be mounted there.
 	Modules, InitModules, ModulesImage string
+	// Further is laid out like the root of an image. In its modules' folder are
+	// those that Modules has not, packed as Debian packs them, an index of all,
+	// and mount points for the folders of Modules.
+	Further string
 }
 
 // Prepare makes the kernel from the linux-image package, or finds it in dir
@@ -99,7 +103,7 @@ func open(dir string, pkg debian.Package) (*Kernel, error) {
 		Version: version(pkg),
 		Image:   filepath.Join(dir, "vmlinuz"), Config: filepath.Join(dir, "config"),
 		Modules: filepath.Join(dir, "modules"), InitModules: filepath.Join(dir, "init-modules"),
-		ModulesImage: filepath.Join(dir, "modules.erofs"),
+		ModulesImage: filepath.Join(dir, "modules.erofs"), Further: filepath.Join(dir, "further"),
 	}
 	_, err := os.Stat(k.Image)
 	return k, err
@@ -160,12 +164,45 @@ func unpack(ctx context.Context, deb, dir, version string, ts *tools.Tools) erro
 			return err
 		}
 	}
+	if err := os.Symlink("/usr/src/linux-headers-"+version, filepath.Join(root, "build")); err != nil {
+		return err
+	}
 	for _, r := range []string{root, initRoot} {
 		if err := index(ctx, r, version, lists, ts); err != nil {
 			return err
 		}
 	}
+	further := filepath.Join(dir, "further", base)
+	if err := all.writePacked(filepath.Join(further, "further"), kept); err != nil {
+		return err
+	}
+	if err := indexAll(ctx, root, further, version, lists, ts); err != nil {
+		return err
+	}
 	return pack(ctx, filepath.Join(root, layout.ModulesImageAt), filepath.Join(dir, "modules.erofs"), ts)
+}
+
+// indexAll makes the index of further and of what will be mounted there from
+// root.
+func indexAll(ctx context.Context, root, further, version string, lists map[string][]byte, ts *tools.Tools) error {
+	names := []string{layout.ModulesImageAt, "hot"}
+	for _, name := range names {
+		if err := os.Symlink(filepath.Join(root, name), filepath.Join(further, name)); err != nil {
+			return err
+		}
+	}
+	if err := index(ctx, further, version, lists, ts); err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := os.Remove(filepath.Join(further, name)); err != nil {
+			return err
+		}
+		if err := os.Mkdir(filepath.Join(further, name), 0o755); err != nil {
+			return err
+		}
+	}
+	return os.Symlink("/usr/src/linux-headers-"+version, filepath.Join(further, "build"))
 }
 
 // pack makes an image of the modules in folder and leaves the folder empty.

@@ -171,3 +171,21 @@ func (ms modules) write(folder string, names []string) error {
 	}
 	return nil
 }
+
+// writePacked writes all modules but the named ones, as they are in the package,
+// below folder.
+func (ms modules) writePacked(folder string, without []string) error {
+	for name, m := range ms {
+		if slices.Contains(without, name) {
+			continue
+		}
+		file := filepath.Join(folder, strings.TrimPrefix(m.path, "kernel/"))
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(file, m.raw, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -164,7 +164,7 @@ func (b Builder) tree(ctx context.Context, s Spec) (*tree.Tree, error) {
 			if excluded(exclude, name, h.Typeflag == tar.TypeDir) {
 				return nil
 			}
-			return t.AddHeader(h, r)
+			return t.AddHeader(move(s.Image.Move, h), r)
 		})
 		if err != nil {
 			return nil, err
@@ -193,6 +193,25 @@ func (b Builder) tree(ctx context.Context, s Spec) (*tree.Tree, error) {
 		}
 	}
 	return t, addOwn(t, s)
+}
+
+// move returns the header of a file under the name that it gets, and with the
+// target that got another name.
+func move(prefixes map[string]string, h *tar.Header) *tar.Header {
+	moved := *h
+	for from, to := range prefixes {
+		if rest, ok := strings.CutPrefix("/"+tree.Clean(h.Name), from); ok {
+			moved.Name = to + rest
+		}
+		target := h.Linkname
+		if !path.IsAbs(target) {
+			target = path.Join("/", path.Dir(tree.Clean(h.Name)), target)
+		}
+		if rest, ok := strings.CutPrefix(target, from); ok && h.Typeflag == tar.TypeSymlink {
+			moved.Linkname = to + rest
+		}
+	}
+	return &moved
 }
 
 func addOwn(t *tree.Tree, s Spec) error {

@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"archive/tar"
 	"strings"
 	"testing"
 
@@ -24,6 +25,26 @@ func TestExcluded(t *testing.T) {
 	} {
 		if got := excluded(patterns, tt.name, tt.dir); got != tt.want {
 			t.Errorf("excluded(%q, dir %v) = %v; want %v", tt.name, tt.dir, got, tt.want)
+		}
+	}
+}
+
+func TestMove(t *testing.T) {
+	prefixes := map[string]string{"/usr/lib/kbuild-": "/usr/src/kbuild-"}
+	for _, tt := range []struct{ name, link, movedName, movedLink string }{
+		{"./usr/lib/kbuild-6/scripts/mod", "", "/usr/src/kbuild-6/scripts/mod", ""},
+		{"./lib/kbuild-6/Makefile", "", "/usr/src/kbuild-6/Makefile", ""},
+		{"./usr/lib/other", "", "./usr/lib/other", ""},
+		{"./usr/src/headers-6/scripts", "../../lib/kbuild-6/scripts", "./usr/src/headers-6/scripts", "/usr/src/kbuild-6/scripts"},
+		{"./usr/src/headers-6/tools", "/usr/lib/kbuild-6/tools", "./usr/src/headers-6/tools", "/usr/src/kbuild-6/tools"},
+		{"./usr/src/headers-6/same.h", "other.h", "./usr/src/headers-6/same.h", "other.h"},
+	} {
+		h := &tar.Header{Name: tt.name, Linkname: tt.link, Typeflag: tar.TypeReg}
+		if tt.link != "" {
+			h.Typeflag = tar.TypeSymlink
+		}
+		if got := move(prefixes, h); got.Name != tt.movedName || got.Linkname != tt.movedLink {
+			t.Errorf("move(%s -> %q) = %s -> %q; want %s -> %q", tt.name, tt.link, got.Name, got.Linkname, tt.movedName, tt.movedLink)
 		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"os/exec"
 	"reflect"
 	"slices"
 	"strings"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/bulkhead-os/bulkhead/internal/service/accounts"
 	"github.com/bulkhead-os/bulkhead/internal/service/storage"
+	"github.com/bulkhead-os/bulkhead/internal/tool"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 
@@ -116,9 +116,9 @@ func (c *console) reloadSSH(ctx context.Context) error {
 	if err := c.prepareSSH(ctx); err != nil {
 		return err
 	}
-	if out, err := exec.CommandContext(ctx, "/usr/sbin/sshd", "-t", "-f", sshdConfig).CombinedOutput(); err != nil {
+	if err := tool.Run(ctx, "", "/usr/sbin/sshd", "-t", "-f", sshdConfig); err != nil {
 		// sshd would end with it, and let nobody in.
-		return errors.Join(fmt.Errorf("sshd refuses its configuration, the old one stays: %w: %s", err, strings.TrimSpace(string(out))),
+		return errors.Join(fmt.Errorf("sshd refuses its configuration, the old one stays: %w", err),
 			os.WriteFile(sshdConfig, old, 0o600))
 	}
 	if !c.cfg.Rancher.SSH.Daemon {

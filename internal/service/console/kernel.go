@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/bulkhead-os/bulkhead/internal/tool"
 )
 
 // applyKernelSettings loads modules and sets sysctls, in this order: a module
@@ -18,9 +19,8 @@ func (c *console) applyKernelSettings(ctx context.Context) error {
 	var errs []error
 	for _, module := range c.cfg.Rancher.Modules {
 		// An item may have parameters: "bonding mode=1".
-		args := append([]string{"--"}, strings.Fields(string(module))...)
-		if out, err := exec.CommandContext(ctx, "/usr/sbin/modprobe", args...).CombinedOutput(); err != nil {
-			errs = append(errs, fmt.Errorf("load module %s: %w: %s", module, err, strings.TrimSpace(string(out))))
+		if err := tool.Run(ctx, "", append([]string{"/usr/sbin/modprobe", "--"}, strings.Fields(string(module))...)...); err != nil {
+			errs = append(errs, fmt.Errorf("load module %s: %w", module, err))
 		}
 	}
 	settings := c.cfg.Rancher.Sysctl
