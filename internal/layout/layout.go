@@ -98,8 +98,9 @@ const (
 	NetworkReady = NetworkDir + "/ready"
 	NTPDir       = RunDir + "/ntp"
 	// NetworkLinks has one line per interface that is to have an address, with
-	// the word dhcp behind those that ask for it.
-	NetworkLinks = NetworkDir + "/links"
+	// the word dhcp behind those that ask for it. It is in the service's own
+	// /run: a container that has not come so far has none, and is not healthy.
+	NetworkLinks = "/run/links"
 	// CertDir holds the certificate authorities of the configuration in
 	// TrustedCerts, and the file OnlyTrusted when no others count.
 	CertDir      = EtcDir + "/certs"
