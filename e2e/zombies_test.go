@@ -30,6 +30,9 @@ func TestNoZombies(t *testing.T) {
 			run := func(n int) {
 				const batch = 12 // a command stays within its deadline
 				for left := n; left > 0; left -= batch {
+					if left != n && (n-left)%(10*batch) == 0 {
+						t.Logf("%d runs of %d", n-left, n)
+					}
 					g.sh(t, "seq %d | xargs -P 3 -I{} %s run --rm --network none %s true", min(left, batch), tt.docker, image)
 				}
 			}

@@ -66,18 +66,31 @@ func (p places) serviceRefresh(c *cli.Context) error {
 	return withSudo(errors.Join(errs...))
 }
 
-// hasImage says what to do if the image of an optional service is missing.
+// hasImage says what to do if the image of an optional service is missing, or
+// shares layers with another build of the OS than this one.
 func (p places) hasImage(ctx context.Context, name string) error {
 	daemon, err := p.connect(p.systemSocket)
 	if err != nil {
 		return err
 	}
 	defer daemon.Close()
-	_, err = daemon.Image(ctx, images.Ref(name, version.Version))
+	image, err := daemon.Image(ctx, images.Ref(name, version.Version))
 	if dockerapi.IsNotFound(err) {
 		return fmt.Errorf("the image of %[1]s is not on the medium: sudo ros service enable %[1]s.tar.zst loads it (./build.sh -services makes that archive)", name)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	index, err := images.ReadIndex(p.imageIndex)
+	if err != nil {
+		return err
+	}
+	for _, layer := range image.DiffIDs[:max(0, len(image.DiffIDs)-1)] {
+		if !slices.ContainsFunc(index.Images, func(e images.IndexEntry) bool { return slices.Contains(e.DiffIDs, layer) }) {
+			return fmt.Errorf("the image of %[1]s was made with another build of the OS, whose layers are not here: take the %[1]s.tar.zst that was made with this one", name)
+		}
+	}
+	return nil
 }
 
 // switchable adds what can be enabled to a list of services, and says what has

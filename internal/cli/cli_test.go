@@ -142,7 +142,7 @@ func testPlaces(t *testing.T) (places, map[string]*fakeEngine) {
 			"22 20 0:6 / /var/lib/docker rw - tmpfs none rw\n"),
 		root: dir, kernelLine: write("cmdline", ""), problems: filepath.Join(dir, "problems"),
 		records:        write("services.json", `{"syslog": {"stopped": true}}`),
-		imageIndex:     write("index.json", `{"images": [{"name": "docker", "manifest": "sha256:dd"}, {"name": "udev", "manifest": "sha256:ee"}]}`),
+		imageIndex:     write("index.json", `{"images": [{"name": "docker", "manifest": "sha256:dd"}, {"name": "udev", "manifest": "sha256:ee", "diff_ids": ["sha256:base", "sha256:udev"]}]}`),
 		meminfo:        write("meminfo", "MemTotal:  2097152 kB\nMemFree:   11 kB\nMemAvailable:  1048576 kB\n"),
 		configProblems: filepath.Join(dir, "config-problems"), // as on a machine without any: not there
 		space:          func(string) (total, available int64, err error) { return 8 << 30, 6 << 30, nil },

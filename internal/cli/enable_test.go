@@ -70,7 +70,12 @@ func TestServiceEnable(t *testing.T) {
 	configure(t, p, "rancher: {services: {own: {image: a}}}\n")
 	ref := images.Ref("buildx", version.Version)
 	engines["system"].loads = []string{ref}
-	engines["system"].archive = map[string]dockerapi.Image{ref: {Labels: map[string]string{ocispec.AnnotationTitle: "buildx"}}}
+	engines["system"].archive = map[string]dockerapi.Image{ref: {
+		DiffIDs: []string{"sha256:base", "sha256:buildx"}, Labels: map[string]string{ocispec.AnnotationTitle: "buildx"},
+	}}
+	engines["system"].images = map[string]dockerapi.Image{images.Ref("open-iscsi", version.Version): {
+		DiffIDs: []string{"sha256:other", "sha256:open-iscsi"},
+	}}
 	p.download = func(_ context.Context, address string) ([]byte, error) {
 		if strings.HasSuffix(address, "/far.yml?x=1") {
 			return []byte("services: {far: {image: far}}\n"), nil
@@ -100,7 +105,8 @@ func TestServiceEnable(t *testing.T) {
 		{[]string{"enable", "https://example.org/far.yml?x=1"}, exitOK, "Enabled far: far.", ask(steer.Up, "far")},
 		{[]string{"enable", "https://example.org/none.yml"}, exitFailed, "answer 404", nil},
 		{[]string{"enable", "node-exporter"}, exitOK, "Enabled node-exporter: node-exporter.", ask(steer.Up, "node-exporter")},
-		{[]string{"enable", "node-importer"}, exitFailed, "there is no service node-importer in the catalogue, which has buildx, docker-compose, node-exporter", nil},
+		{[]string{"enable", "node-importer"}, exitFailed, "there is no service node-importer in the catalogue, which has buildx, docker-compose, kernel-headers", nil},
+		{[]string{"enable", "open-iscsi"}, exitFailed, "the image of open-iscsi was made with another build of the OS", nil},
 		{[]string{"enable", "buildx"}, exitFailed, "sudo ros service enable buildx.tar.zst loads it", nil},
 		{[]string{"enable", file("buildx.tar.zst", "an archive")}, exitOK, "Enabled buildx: buildx.", ask(steer.Up, "buildx")},
 		{[]string{"delete", "buildx"}, exitOK, "", ask(steer.Remove, "buildx")},
@@ -110,7 +116,7 @@ func TestServiceEnable(t *testing.T) {
 		{[]string{"enable", file("a b.yml", "x: {image: a}\n")}, exitFailed, "no name for a service", nil},
 		{[]string{"disable", "shop"}, exitOK, "", ask(steer.Up, "db", "web")},
 		{[]string{"disable", "shp"}, exitFailed, "shp is not enabled; enabled are: far, node-exporter, shop", nil},
-		{[]string{"list", "-a"}, exitOK, "db                 -        disabled", nil},
+		{[]string{"list", "-a"}, exitOK, "db                     -        disabled", nil},
 		{[]string{"up"}, exitOK, "", ask(steer.Up)},
 		{[]string{"pull", "web", "db"}, exitOK, "", ask(steer.Pull, "web", "db")},
 		{[]string{"rm", "docker"}, exitFailed, "one of the OS", nil},
@@ -185,7 +191,7 @@ func TestServiceProblems(t *testing.T) {
 	}
 	_, got, _ := ros(p, "service", "list", "-a")
 	for _, want := range []string{
-		"Up 3 minutes: it ended: Exited (1)\n", "db                 -        missing     -         configured   pull image db: no route to host\n",
+		"Up 3 minutes: it ended: Exited (1)\n", "db                     -        missing     -         configured   pull image db: no route to host\n",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
