@@ -154,27 +154,34 @@ func unpack(ctx context.Context, deb, dir, version string, ts *tools.Tools) erro
 	if err != nil {
 		return err
 	}
-	cold := slices.DeleteFunc(kept, func(name string) bool { return slices.Contains(hot, name) })
+	but := func(names, without []string) []string {
+		return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(without, name) })
+	}
 	root, initRoot := filepath.Join(dir, "modules", version), filepath.Join(dir, "init-modules", version)
+	further := filepath.Join(dir, "further", base)
 	for _, set := range []struct {
 		folder string
 		names  []string
-	}{{filepath.Join(root, layout.ModulesImageAt), cold}, {filepath.Join(root, "hot"), hot}, {filepath.Join(initRoot, "kernel"), early}} {
-		if err := all.write(set.folder, set.names); err != nil {
+		packed bool
+	}{
+		{filepath.Join(root, layout.ModulesImageAt), but(kept, hot), false},
+		{filepath.Join(root, "hot"), hot, false},
+		{filepath.Join(initRoot, "kernel"), early, false},
+		{filepath.Join(further, "further"), but(slices.Sorted(maps.Keys(all)), kept), true},
+	} {
+		if err := all.write(set.folder, set.names, set.packed); err != nil {
 			return err
 		}
 	}
-	if err := os.Symlink("/usr/src/linux-headers-"+version, filepath.Join(root, "build")); err != nil {
-		return err
+	for _, r := range []string{root, further} {
+		if err := os.Symlink("/usr/src/linux-headers-"+version, filepath.Join(r, "build")); err != nil {
+			return err
+		}
 	}
 	for _, r := range []string{root, initRoot} {
 		if err := index(ctx, r, version, lists, ts); err != nil {
 			return err
 		}
-	}
-	further := filepath.Join(dir, "further", base)
-	if err := all.writePacked(filepath.Join(further, "further"), kept); err != nil {
-		return err
 	}
 	if err := indexAll(ctx, root, further, version, lists, ts); err != nil {
 		return err
@@ -202,7 +209,7 @@ func indexAll(ctx context.Context, root, further, version string, lists map[stri
 			return err
 		}
 	}
-	return os.Symlink("/usr/src/linux-headers-"+version, filepath.Join(further, "build"))
+	return nil
 }
 
 // pack makes an image of the modules in folder and leaves the folder empty.

@@ -157,33 +157,20 @@ func dependencies(image []byte) ([]string, error) {
 	return deps, nil
 }
 
-// write writes the named modules, unpacked, below folder.
-func (ms modules) write(folder string, names []string) error {
+// write writes the named modules below folder, packed as they are in the package
+// or unpacked.
+func (ms modules) write(folder string, names []string, packed bool) error {
 	for _, name := range names {
 		m := ms[name]
-		file := filepath.Join(folder, strings.TrimSuffix(strings.TrimPrefix(m.path, "kernel/"), ".xz"))
+		file, content := m.path, m.raw
+		if !packed {
+			file, content = strings.TrimSuffix(file, ".xz"), m.elf
+		}
+		file = filepath.Join(folder, strings.TrimPrefix(file, "kernel/"))
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			return err
 		}
-		if err := os.WriteFile(file, m.elf, 0o644); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// writePacked writes all modules but the named ones, as they are in the package,
-// below folder.
-func (ms modules) writePacked(folder string, without []string) error {
-	for name, m := range ms {
-		if slices.Contains(without, name) {
-			continue
-		}
-		file := filepath.Join(folder, strings.TrimPrefix(m.path, "kernel/"))
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			return err
-		}
-		if err := os.WriteFile(file, m.raw, 0o644); err != nil {
+		if err := os.WriteFile(file, content, 0o644); err != nil {
 			return err
 		}
 	}
