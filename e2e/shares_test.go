@@ -62,17 +62,7 @@ func TestNFS(t *testing.T) {
 	dir := t.TempDir()
 	port := serveNFS(t, dir)
 	options := "nfsvers=3,tcp,mountproto=tcp,nolock,soft,port=" + port + ",mountport=" + port
-
-	t.Run("a mount of the configuration", func(t *testing.T) {
-		g.mountByConfig(t, "['10.0.2.2:/', /mnt/shelf, nfs, '"+options+"']")
-		g.sh(t, "docker run --rm -v /mnt/shelf:/shelf %s sh -c 'echo tea >/shelf/hold'", image)
-		holds(t, dir, "hold", "tea\n")
-	})
-	t.Run("a volume", func(t *testing.T) {
-		g.sh(t, "docker volume create -o type=nfs -o o=addr=10.0.2.2,%s -o device=:/ shelf", options)
-		g.sh(t, "docker run --rm -v shelf:/shelf %s sh -c 'echo salt >/shelf/barrel'; docker volume rm shelf", image)
-		holds(t, dir, "barrel", "salt\n")
-	})
+	g.checkShare(t, dir, "nfs", "10.0.2.2:/", ":/", options)
 }
 
 // sambaConf has one share, to which everybody may write, on a port of loopback.
@@ -137,34 +127,33 @@ func TestCIFS(t *testing.T) {
 	g.clean(t)
 	g.needImage(t)
 	port, folder := serveCIFS(t)
+	g.checkShare(t, folder, "cifs", "//10.0.2.2/hold", "//10.0.2.2/hold", "guest,port="+port)
+}
 
+// checkShare has containers write to a share, whose folder on the server this is:
+// to a mount of the configuration from source, and to a volume of device.
+func (g *guest) checkShare(t *testing.T, folder, kind, source, device, options string) {
+	t.Helper()
 	t.Run("a mount of the configuration", func(t *testing.T) {
-		g.mountByConfig(t, "['//10.0.2.2/hold', /mnt/hold, cifs, 'guest,port="+port+"']")
-		g.sh(t, "docker run --rm -v /mnt/hold:/hold %s sh -c 'echo tea >/hold/chest'", image)
+		before := g.root(t, "cat %s 2>/dev/null || true", cloudConfig)
+		defer func() {
+			g.root(t, "umount /mnt/share")
+			g.pipe(t, "sudo tee "+cloudConfig+" >/dev/null", strings.NewReader(before))
+			g.root(t, "ros config apply")
+		}()
+		mounts := fmt.Sprintf("mounts:\n- ['%s', /mnt/share, %s, '%s']\n", source, kind, options)
+		if r := g.pipe(t, "sudo ros config merge && sudo ros config apply", strings.NewReader(mounts)); r.Exit != 0 {
+			t.Fatalf("%s%s", r.Stdout, r.Stderr)
+		}
+		g.eventually(t, "it is mounted", time.Minute, g.succeeds("findmnt -rno FSTYPE /mnt/share | grep -qx "+kind))
+		g.sh(t, "docker run --rm -v /mnt/share:/share %s sh -c 'echo tea >/share/chest'", image)
 		holds(t, folder, "chest", "tea\n")
 	})
 	t.Run("a volume", func(t *testing.T) {
-		g.sh(t, "docker volume create -o type=cifs -o o=addr=10.0.2.2,guest,port=%s -o device=//10.0.2.2/hold hold", port)
-		g.sh(t, "docker run --rm -v hold:/hold %s sh -c 'echo salt >/hold/barrel'; docker volume rm hold", image)
+		g.sh(t, "docker volume create -o type=%s -o o=addr=10.0.2.2,%s -o device=%s share", kind, options, device)
+		g.sh(t, "docker run --rm -v share:/share %s sh -c 'echo salt >/share/barrel'; docker volume rm share", image)
 		holds(t, folder, "barrel", "salt\n")
 	})
-}
-
-// mountByConfig makes the configuration mount something, below /mnt, until the
-// test ends.
-func (g *guest) mountByConfig(t *testing.T, mount string) {
-	t.Helper()
-	fields := strings.FieldsFunc(mount, func(r rune) bool { return strings.ContainsRune("[], '", r) })
-	before := g.root(t, "cat %s 2>/dev/null || true", cloudConfig)
-	t.Cleanup(func() {
-		g.root(t, "umount %s", fields[1])
-		g.pipe(t, "sudo tee "+cloudConfig+" >/dev/null", strings.NewReader(before))
-		g.root(t, "ros config apply")
-	})
-	if r := g.pipe(t, "sudo ros config merge && sudo ros config apply", strings.NewReader("mounts:\n- "+mount+"\n")); r.Exit != 0 {
-		t.Fatalf("%s%s", r.Stdout, r.Stderr)
-	}
-	g.eventually(t, "it is mounted", time.Minute, g.succeeds("findmnt -rno FSTYPE "+fields[1]+" | grep -qx "+fields[2]))
 }
 
 // holds checks a file on the server.
