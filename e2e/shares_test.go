@@ -110,9 +110,11 @@ func serveCIFS(t *testing.T) (port, folder string) {
 	if err := os.WriteFile(filepath.Join(root, "etc/samba/smb.conf"), fmt.Appendf(nil, sambaConf, port), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	// It ends with the test's context, before the folders go.
+	// It ends with the test's context, before the folders go, and its whole process
+	// group with it.
 	server := exec.CommandContext(t.Context(), "chroot", root, "smbd", "--foreground", "--no-process-group", "--debug-stdout")
 	server.Cancel = func() error { return server.Process.Signal(syscall.SIGTERM) }
+	server.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
