@@ -15,7 +15,7 @@ func BuildServices(ctx context.Context, cfg Config) error {
 		return []step{
 			{"read declarations", b.readOptional},
 			{"package lists", b.refresh},
-			{"resolve packages", b.resolveOptional},
+			{"resolve packages", b.resolve},
 			{"fetch packages", b.fetch},
 			{"build tools", b.unpackTools},
 			{"compile", b.compile},
@@ -34,16 +34,6 @@ func (b *builder) readOptional(ctx context.Context) (err error) {
 	b.Archives = false
 	b.decls, err = images.LoadOptional()
 	return err
-}
-
-func (b *builder) resolveOptional(ctx context.Context) error {
-	if err := b.resolveLayers(ctx); err != nil {
-		return err
-	}
-	if err := b.resolveKernel(ctx); err != nil {
-		return err
-	}
-	return b.resolveTools(ctx)
 }
 
 func (b *builder) writeOptional(ctx context.Context) error {
