@@ -28,6 +28,7 @@ type fakeEngine struct {
 	events     chan string
 	exitCode   int64
 	slow       time.Duration // what loading an image takes
+	slowStart  time.Duration // what starting a container takes
 	// health is what containers made from an image start with; healthy if not set.
 	health map[string]string
 	gone   string                       // an image that is not there any more
@@ -108,6 +109,7 @@ func (e *fakeEngine) Create(_ context.Context, name string, spec dockerapi.Spec)
 }
 
 func (e *fakeEngine) Start(_ context.Context, id string) error {
+	time.Sleep(e.slowStart)
 	return e.call("start", id, func() error {
 		if e.breakStart != nil {
 			if err := e.breakStart(id); err != nil {

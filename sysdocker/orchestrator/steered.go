@@ -14,7 +14,10 @@ import (
 )
 
 const (
-	// trialLimit is how long the container of a new image may take to be
+	// startLimit is how long it may take until the container of a new image is
+	// started. Unpacking the image is the daemon's work, and tells nothing of it.
+	startLimit = 2 * time.Minute
+	// trialLimit is how long that container may take from then on to be
 	// healthy. The engine is to be back within a minute, whichever it is.
 	trialLimit = 45 * time.Second
 	// backLimit is the same for the container from before: a busy machine is
@@ -135,7 +138,7 @@ func (u *unit) upgrade(ctx context.Context, r steer.Request, progress func(strin
 		return fmt.Errorf("it runs from %s already", steer.ImageName(image))
 	}
 	after := u.sourceOf(ctx, image)
-	limit := trialLimit
+	limit := startLimit
 	if r.Drain {
 		endDrain, err := u.drain()
 		if err != nil {
@@ -150,7 +153,10 @@ func (u *unit) upgrade(ctx context.Context, r steer.Request, progress func(strin
 	u.order(func() { u.source, u.stopped, u.trial = after, false, try })
 	tried := u.wanted()
 	progress(fmt.Sprintf("starting it from %s, which has %s to be healthy", steer.ImageName(image), trialLimit))
-	err := u.awaitWell(ctx, limit, try.failed)
+	err := u.awaitStart(ctx, limit, try.failed)
+	if err == nil {
+		err = u.awaitWell(ctx, trialLimit, try.failed)
+	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -230,6 +236,19 @@ func (u *unit) awaitBack(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// awaitStart waits until the container that the service is to have is started.
+func (u *unit) awaitStart(ctx context.Context, limit time.Duration, failed <-chan error) error {
+	wanted := u.wanted()
+	return u.poll(ctx, limit, failed, func(list []dockerapi.Container) error {
+		for _, c := range list {
+			if wanted.Current(c) && c.State != dockerapi.Created {
+				return nil
+			}
+		}
+		return errors.New("it has not started")
+	})
 }
 
 // awaitWell waits until the service runs as it is to, and is healthy.

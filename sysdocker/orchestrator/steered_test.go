@@ -219,6 +219,17 @@ func TestUpgradeThatFailsGoesBack(t *testing.T) {
 	}
 }
 
+// Unpacking an image and starting its container is not the image's to do soon.
+func TestTrialBeginsWhenTheContainerHasStarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newFakeEngine()
+		b := startOn(t, e, watched("ntp"))
+		b.ready("ntp")
+		e.slowStart = trialLimit + 10*time.Second
+		b.expectError(b.ask(steer.Upgrade, "ntp", otherImage))
+	})
+}
+
 // A service that only reports can be unhealthy because of the machine.
 func TestUpgradeOfWhatIsUnhealthyAnyway(t *testing.T) {
 	for _, before := range []string{dockerapi.Healthy, "starting"} {
