@@ -353,3 +353,24 @@ func TestKeeperWaitsForAnEnd(t *testing.T) {
 		}
 	})
 }
+
+// What starts at times is first made, and not by two at once.
+func TestKeeperStartsAtTimesWhatIsThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := keep(t, nil)
+		b.engine.has, b.engine.slowStart = true, 5*time.Second
+		b.want(map[string]osconfig.Service{"clock": {Image: "nginx", Labels: osconfig.Labels{osconfig.LabelSchedule: "* * * * * *"}}})
+		err, calls := b.ask(t, steer.Up, "clock")
+		time.Sleep(20 * time.Second) // it runs on
+		calls = append(calls, b.engine.took()...)
+		if diff := cmp.Diff([]string{"create clock", "start clock"}, calls); err != "" || diff != "" {
+			t.Errorf("error %q, calls differ:\n%s", err, diff)
+		}
+		b.engine.slowStart = 0
+		b.engine.call("end", "clock", func() error { b.engine.containers["clock"].State = dockerapi.Exited; return nil })
+		time.Sleep(1500 * time.Millisecond)
+		if calls := b.engine.took(); calls[len(calls)-1] != "start clock" {
+			t.Errorf("calls %q; want a start at its time", calls)
+		}
+	})
+}

@@ -231,7 +231,6 @@ func (k *keeper) round(ctx context.Context, held map[string]plan.Target, results
 			} else {
 				running.Go(func() { removal.try(ctx, func() error { return k.removeUnwanted(ctx, b.engine, services) }) })
 			}
-			running.Go(func() { k.startAtTimes(ctx, b, services) })
 			k.bringAll(ctx, b, services, attempts)
 		})
 	}
@@ -295,8 +294,11 @@ func (a *attempt) tell(ctx context.Context, err error) {
 	a.first()
 }
 
-// bringAll makes the containers of one daemon what they are to be.
+// bringAll makes the containers of one daemon what they are to be, and starts
+// those that have a schedule at their times from then on.
 func (k *keeper) bringAll(ctx context.Context, b bringer, services []plan.Configured, attempts map[string]*attempt) {
+	var timed sync.WaitGroup
+	defer timed.Wait()
 	// One list is enough for the first tries at all of them.
 	list, listErr := b.engine.Containers(ctx, "")
 	startInOrder(ctx, services, func(c plan.Configured, failed func()) {
@@ -324,6 +326,9 @@ func (k *keeper) bringAll(ctx context.Context, b bringer, services []plan.Config
 		})
 		if c.Reloads && c.Target == plan.ToRun && ctx.Err() == nil {
 			k.reload(ctx, c.Name)
+		}
+		if c.Schedule != nil && (c.Target == plan.ToRun || c.Target == plan.ToExist) {
+			timed.Go(func() { k.startAtTimes(ctx, b, c) })
 		}
 	}, func(c plan.Configured, other string) {
 		attempts[c.Name].tell(ctx, fmt.Errorf("waits for service %s", other))

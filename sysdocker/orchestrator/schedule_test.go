@@ -4,10 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
-	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
 )
 
 func TestTimetable(t *testing.T) {
@@ -18,45 +15,37 @@ func TestTimetable(t *testing.T) {
 		}
 		return when
 	}
-	service := func(name, schedule string, target plan.Target) plan.Configured {
-		s, err := osconfig.ParseSchedule(schedule)
+	type look struct {
+		clock string
+		due   bool
+		idle  time.Duration
+	}
+	for schedule, looks := range map[string][]look{
+		"@hourly": {
+			{"02:59:00", false, time.Minute},
+			{"02:59:50", false, 10 * time.Second},
+			{"03:00:00", true, time.Minute},
+			{"03:00:30", false, time.Minute},
+			{"17:20:00", true, time.Minute}, // once for all that was missed
+			{"17:59:45", false, 15 * time.Second},
+			{"01:59:45", false, 15 * time.Second}, // the clock was set back
+			{"02:00:00", true, time.Minute},
+		},
+		"30 0 3 * * ?": { // with seconds
+			{"03:00:00", false, 30 * time.Second},
+			{"03:00:30", true, time.Minute},
+			{"03:00:31", false, time.Minute},
+		},
+	} {
+		parsed, err := osconfig.ParseSchedule(schedule)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return plan.Configured{Name: name, Schedule: s, Target: target}
-	}
-	times := newTimetable([]plan.Configured{
-		service("hourly", "@hourly", plan.ToExist),
-		service("early", "30 0 3 * * ?", plan.ToRun), // with seconds
-		service("stopped", "* * * * *", plan.ToRest),
-		{Name: "always"},
-	}, at("02:59:00"))
-
-	for _, tt := range []struct {
-		clock string
-		due   []string
-		idle  time.Duration
-	}{
-		{"02:59:00", nil, time.Minute},
-		{"02:59:50", nil, 10 * time.Second},
-		{"03:00:00", []string{"hourly"}, 30 * time.Second},
-		{"03:00:30", []string{"early"}, time.Minute},
-		{"03:00:31", nil, time.Minute},
-		{"17:20:00", []string{"hourly"}, time.Minute}, // once for all that was missed
-		{"17:59:45", nil, 15 * time.Second},
-		{"01:59:45", nil, 15 * time.Second}, // the clock was set back
-		{"02:00:00", []string{"hourly"}, time.Minute},
-	} {
-		due, idle := times.due(at(tt.clock))
-		var names []string
-		for _, c := range due {
-			names = append(names, c.Name)
-			if c.Target != plan.ToRun {
-				t.Errorf("%s: %s is not to run", tt.clock, c.Name)
+		times := newTimetable(parsed, at("02:58:00"))
+		for _, want := range looks {
+			if due, idle := times.due(at(want.clock)); due != want.due || idle != want.idle {
+				t.Errorf("%s at %s: due %v, idle %v; want %v, %v", schedule, want.clock, due, idle, want.due, want.idle)
 			}
-		}
-		if diff := cmp.Diff(tt.due, names); diff != "" || idle != tt.idle {
-			t.Errorf("%s: due (-want +got)\n%s\nidle %v; want %v", tt.clock, diff, idle, tt.idle)
 		}
 	}
 }
