@@ -93,8 +93,7 @@ func serveCIFS(t *testing.T) (port, folder string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.CommandContext(ctx, "mmdebstrap", "--quiet", "--variant=minbase", "--include=samba",
-		debian.Suite, root, "deb "+mirrors.Main+" "+debian.Suite+" main").CombinedOutput(); err != nil {
+	if out, err := mirrors.Bootstrap(ctx, root, []string{"samba"}).CombinedOutput(); err != nil {
 		t.Fatalf("mmdebstrap: %v\n%s", err, out)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -56,13 +55,9 @@ func (b *builder) makeDebian(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "mmdebstrap", "--quiet", "--variant=minbase", "--include="+strings.Join(listed(string(list)), ","),
+	cmd := mirrors.Bootstrap(ctx, b.debianTar(), listed(string(list)),
 		"--essential-hook=echo "+dockerGroup+" >>\"$1\"/etc/group",
-		"--customize-hook="+filepath.Join(dir, "setup")+" \"$1\" "+filepath.Dir(dir),
-		debian.Suite, b.debianTar(),
-		"deb "+mirrors.Main+" "+debian.Suite+" main",
-		"deb "+mirrors.Main+" "+debian.Suite+"-updates main",
-		"deb "+mirrors.Security+" "+debian.Suite+"-security main")
+		"--customize-hook="+filepath.Join(dir, "setup")+" \"$1\" "+filepath.Dir(dir))
 	cmd.Env = append(os.Environ(), fmt.Sprintf("SOURCE_DATE_EPOCH=%d", b.source.Epoch))
 	if err := command.Run(cmd); err != nil {
 		return err

@@ -107,11 +107,8 @@ func build(ctx context.Context, work string) error {
 	if err := os.WriteFile(hook, []byte(setup), 0o755); err != nil {
 		return err
 	}
-	return quietly(exec.CommandContext(ctx, "mmdebstrap", "--quiet", "--variant=minbase",
-		"--include="+strings.Join(packages, ","),
-		"--customize-hook=cp "+bin+"/* \"$1\"/usr/local/bin/",
-		"--customize-hook="+hook,
-		debian.Suite, filepath.Join(work, "root"), "deb "+mirrors.Main+" "+debian.Suite+" main"))
+	return quietly(mirrors.Bootstrap(ctx, filepath.Join(work, "root"), packages,
+		"--customize-hook=cp "+bin+"/* \"$1\"/usr/local/bin/", "--customize-hook="+hook))
 }
 
 // pack turns work/root into the files of a peer.

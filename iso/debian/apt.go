@@ -73,7 +73,7 @@ func Open(ctx context.Context, dir string, maxAge time.Duration, getenv func(str
 	if err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "sources.list"), []byte(sources(mirrors)), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "sources.list"), []byte(mirrors.sources("[signed-by="+keyring+"] ")), 0o644); err != nil {
 		return nil, err
 	}
 	// Without --error-on a mirror that is down leaves the old lists and no error.
@@ -102,16 +102,6 @@ APT::Sandbox::User "root";
 Acquire::Languages "none";
 Acquire::ForceHash "SHA256";
 `, dir)
-}
-
-func sources(m Mirrors) string {
-	var b strings.Builder
-	for _, s := range []struct{ uri, suite string }{
-		{m.Main, Suite}, {m.Main, Suite + "-updates"}, {m.Security, Suite + "-security"},
-	} {
-		fmt.Fprintf(&b, "deb [signed-by=%s] %s %s main\n", keyring, s.uri, s.suite)
-	}
-	return b.String()
 }
 
 // status is a dpkg status file in which the listed packages are installed, in

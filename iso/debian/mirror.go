@@ -6,6 +6,7 @@ package debian
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os/exec"
 	"strings"
 
@@ -72,4 +73,15 @@ func parseTargets(out string) Mirrors {
 		}
 	}
 	return m
+}
+
+// sources is a sources.list(5) of the mirrors; options are those of each line.
+func (m Mirrors) sources(options string) string {
+	var b strings.Builder
+	for _, s := range []struct{ uri, suite string }{
+		{m.Main, Suite}, {m.Main, Suite + "-updates"}, {m.Security, Suite + "-security"},
+	} {
+		fmt.Fprintf(&b, "deb %s%s %s main\n", options, s.uri, s.suite)
+	}
+	return b.String()
 }
