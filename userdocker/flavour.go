@@ -9,8 +9,9 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"os/exec"
 	"strings"
+
+	"github.com/bulkhead-os/bulkhead/internal/tool"
 )
 
 // flavourFile is where the image of an engine that is not like the shipped one
@@ -90,10 +91,8 @@ func dropBridgeTables(ctx context.Context) error {
 		// What is not there cannot be deleted.
 		fmt.Fprintf(&rules, "table %[1]s {}\ndelete table %[1]s\n", table)
 	}
-	cmd := exec.CommandContext(ctx, "nft", "-f", "-")
-	cmd.Stdin = strings.NewReader(rules.String())
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("remove nftables rules of another engine: %w: %s", err, bytes.TrimSpace(out))
+	if err := tool.Run(ctx, rules.String(), "nft", "-f", "-"); err != nil {
+		return fmt.Errorf("remove nftables rules of another engine: %w", err)
 	}
 	return nil
 }

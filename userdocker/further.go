@@ -1,16 +1,15 @@
 package userdocker
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/tool"
 )
 
 // A further is the cable between the network of an engine beside the first one
@@ -100,10 +99,8 @@ func (f further) command(ctx context.Context, host bool, stdin string, args ...s
 	if host {
 		args = append([]string{"nsenter", "--net=" + layout.HostNetwork}, args...)
 	}
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Stdin = strings.NewReader(stdin)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("network of the engine: %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(out))
+	if err := tool.Run(ctx, stdin, args...); err != nil {
+		return fmt.Errorf("network of the engine: %s: %w", strings.Join(args, " "), err)
 	}
 	return nil
 }
