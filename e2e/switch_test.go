@@ -81,9 +81,10 @@ func TestEngineSwitch(t *testing.T) {
 			"/usr/lib/bulkhead/user-docker": program("#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 1; done\n"),
 		}, engineLabel("29.9.9"))
 		g.bring(t, bad, "/tmp/bad.tar")
+		g.root(t, "system-docker load -qi /tmp/bad.tar")
 		load := g.load(t, addr)
 		began := time.Now()
-		r := g.try(t, "sudo ros engine switch /tmp/bad.tar")
+		r := g.try(t, "sudo ros engine switch e2e/docker:bad")
 		if r.Exit != 1 || !strings.Contains(r.Stderr, "image "+older.short()+" runs again") {
 			t.Errorf("switch to a broken engine: exit code %d, %s%s", r.Exit, r.Stdout, r.Stderr)
 		}

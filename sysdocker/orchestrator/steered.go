@@ -19,7 +19,7 @@ const (
 	startLimit = 2 * time.Minute
 	// trialLimit is how long that container may take from then on to be
 	// healthy. The engine is to be back within a minute, whichever it is.
-	trialLimit = 45 * time.Second
+	trialLimit = 40 * time.Second
 	// backLimit is the same for the container from before: a busy machine is
 	// no reason to call it broken.
 	backLimit = 2 * time.Minute
