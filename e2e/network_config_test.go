@@ -155,7 +155,7 @@ func TestNetworkConfig(t *testing.T) {
 
 // serviceKeys uses the image that is preloaded in both tiers.
 const serviceKeys = `rancher:
-  environment: {CITY: berlin}
+  environment: {CITY: berlin, SHIP_NAME: fram, SHIP_FLAG: norway}
   services:
     db: {image: 'preloaded:e2e', command: sleep 1000, networks: [back], hostname: dbhost, volumes: ['data:/data']}
     kin: {image: 'preloaded:e2e', command: sleep 1000, net: 'service:db'}
@@ -187,6 +187,7 @@ const serviceKeys = `rancher:
       command: sleep 1000
       user: '1000:1000'
       working_dir: /tmp
+      environment: [CITY, 'SHIP_*']
       pid: host
       devices: ['/dev/zero:/dev/nought']
       labels: {io.rancher.os.scope: system}
@@ -213,6 +214,7 @@ func (g *guest) checkServiceKeys(t *testing.T) {
 		{"docker exec db hostname", "dbhost"},
 		{"test \"$(docker exec kin ip addr)\" = \"$(docker exec db ip addr)\" && echo shared", "shared"},
 		{agent + "'id -u; pwd; head -c 1 /dev/nought | wc -c; cat /proc/1/comm'", "1000\n/tmp\n1\ndockerd"},
+		{agent + "'echo $CITY $SHIP_NAME $SHIP_FLAG'", "berlin fram norway"},
 		{"sudo ros service list -a | awk '$1 == \"site\" {print $2, $3}'", "user running"},
 	} {
 		if got := g.sh(t, "%s", check.command); got != check.want {

@@ -9,7 +9,7 @@ type Service struct {
 	Command Words `yaml:"command" eg:"[nginx, -g, 'daemon off;']"`
 	// Entry point instead of the image's.
 	Entrypoint Words `yaml:"entrypoint" eg:"[/usr/bin/env]"`
-	// Variables; one without value takes it from `rancher.environment`.
+	// Variables; one without value takes it from `rancher.environment`, `B*` all that begin with B.
 	Environment Environment `yaml:"environment" eg:"{SITE: berlin}"`
 	// Files with variables.
 	EnvFile StringList `yaml:"env_file" eg:"/etc/web.env"`

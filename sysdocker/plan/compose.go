@@ -184,6 +184,18 @@ func configuredEnvironment(s osconfig.Service, env map[string]string, readFile f
 		}
 	}
 	maps.Copy(vars, s.Environment)
+	// As in RancherOS, B* asks for all that begin with B.
+	for k, v := range vars {
+		prefix, wild := strings.CutSuffix(k, "*")
+		if !wild || v != nil {
+			continue
+		}
+		for name, value := range env {
+			if _, own := vars[name]; !own && strings.HasPrefix(name, prefix) {
+				vars[name] = &value
+			}
+		}
+	}
 	var list []string
 	for _, k := range slices.Sorted(maps.Keys(vars)) {
 		if v := vars[k]; v != nil {

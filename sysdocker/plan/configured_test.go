@@ -33,7 +33,7 @@ func TestConfigure(t *testing.T) {
 	services := map[string]osconfig.Service{
 		"web": {
 			Image: "nginx:1", Command: osconfig.Words{"nginx", "-g", "daemon off;"},
-			Environment: osconfig.Environment{"A": &value, "FROM_OS": nil, "UNKNOWN": nil},
+			Environment: osconfig.Environment{"A": &value, "FROM_OS": nil, "UNKNOWN": nil, "B*": nil},
 			EnvFile:     osconfig.StringList{"/etc/web.env"},
 			Volumes:     []string{"/srv:/usr/share/nginx/html:ro", "cache:/var/cache"},
 			Ports:       []string{"8080:80", "127.0.0.1:53:53/udp", "9000-9001:9000-9001"},
@@ -52,7 +52,7 @@ func TestConfigure(t *testing.T) {
 		"cron":  {Image: "cron", Volumes: []string{"/var/log/cron:/var/log"}, VolumesFrom: []string{"all-volumes", "agent:ro"}, Labels: osconfig.Labels{labelScope: "system"}},
 		"agent": {Image: "agent", Privileged: true, Net: "host", Labels: osconfig.Labels{labelScope: "system"}, DependsOn: osconfig.Names{"db"}},
 	}
-	list, mistakes := Configure(services, map[string]string{"FROM_OS": "yes"}, files)
+	list, mistakes := Configure(services, map[string]string{"FROM_OS": "yes", "A": "os", "B": "os", "BERTH": "7"}, files)
 	if err := mistakes.Err(); err != nil {
 		t.Fatal(err)
 	}
