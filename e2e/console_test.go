@@ -38,6 +38,8 @@ func TestDebianConsole(t *testing.T) {
 		})
 	}
 	runs(t, "debian")
+	g.needImage(t)
+	g.sh(t, "docker run -d --name lives --restart always %s sleep 100000", image)
 	for _, tt := range []struct{ name, command, want string }{
 		{"Debian", "cat /etc/debian_version | cut -d. -f1", "13"},
 		{"groups", "id -Gn", "rancher sudo docker"},
@@ -47,6 +49,8 @@ func TestDebianConsole(t *testing.T) {
 		{"user Docker", "docker version -f '{{.Client.Version}}' | grep -c .", "1"},
 		{"System Docker", "sudo system-docker ps -q --filter name=console | grep -c .", "1"},
 		{"ros", "ros os version | grep -c .", "1"},
+		{"engines", "sudo ros engine list | grep -c ' shipped .*runs'", "1"},
+		{"version", "grep -c ^ID=bulkhead /etc/os-release", "1"},
 		{"sudo", "sudo -n id -u", "0"},
 		{"a package", `mkdir -p /tmp/p/DEBIAN /tmp/p/usr/bin && cd /tmp
 			printf 'Package: e2e-ship\nVersion: 1\nArchitecture: all\nMaintainer: e2e\nDescription: e2e\n' >p/DEBIAN/control
@@ -68,6 +72,7 @@ func TestDebianConsole(t *testing.T) {
 		if got := g.sh(t, "e2e-ship; dpkg -s e2e-ship | grep Status"); got != "ahoy\nStatus: install ok installed" {
 			t.Errorf("what was installed: %q", got)
 		}
+		g.eventually(t, "its container has started again", time.Minute, g.succeeds("docker top lives"))
 	})
 }
 

@@ -105,6 +105,7 @@ func TestMistakes(t *testing.T) {
 	})
 	t.Run("in both daemon.json and ten files, at boot", func(t *testing.T) {
 		g.leaveMistakes(t, mistakesAtRunTime)
+		g.root(t, "ros config set rancher.console nowhere")
 		mark := g.Console.Mark()
 		g.root(t, `echo '{"no-such-key": 1}' > /etc/docker/system-docker.json; echo '{"log-level": ' > /etc/docker/daemon.json; sync`)
 		down, err := g.reset(t, func() {
@@ -119,7 +120,7 @@ func TestMistakes(t *testing.T) {
 			t.Fatalf("user Docker %s, error %v; want not ready and none", user, err)
 		}
 		said := strings.Join(g.Console.Since(mark), "\n")
-		for _, cause := range []string{"system-docker.json", "no-such-key", "daemon.json"} {
+		for _, cause := range []string{"system-docker.json", "no-such-key", "daemon.json", "System Docker has no console nowhere"} {
 			if !strings.Contains(said, cause) {
 				t.Errorf("the console does not say %q", cause)
 			}

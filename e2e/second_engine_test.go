@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/bulkhead-os/bulkhead/e2e/qemutest"
 )
 
 // A user engine beside the first one has a socket, data and a network of its
@@ -76,6 +78,47 @@ func TestFurtherEngine(t *testing.T) {
 			t.Errorf("container of user Docker has PID %s; want %s as before", got, first)
 		}
 	})
+}
+
+// What people have chosen and made of engines is there after a reboot, and what
+// runs in them. E2E_FULL=1 runs this: it boots a machine twice.
+func TestEnginesOutliveAReboot(t *testing.T) {
+	t.Parallel()
+	iso := artifact(t, isoName)
+	seed, err := newSeed(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := start(t, qemutest.Options{ISO: iso, Disks: []qemutest.Disk{{Path: stateDisk(t)}}}, seed)
+	g.needImage(t)
+	chosen := g.shippedImage(t, "docker").derive(t, "e2e/docker:chosen", map[string]program{"/e2e": nil}, engineLabel("29.99.0"))
+	g.bring(t, chosen, "/opt/chosen.tar")
+	g.root(t, "ros engine enable /opt/chosen.tar")
+	const docker = "docker -H unix:///run/docker-e2e/docker.sock"
+	g.root(t, "ros engine create e2e")
+	g.importImage(t, docker, image)
+	for _, docker := range []string{"docker", docker} {
+		g.sh(t, "%s run -d --name lives --restart always -v life:/life %s sh -c 'echo born >> /life/log; exec sleep 100000'", docker, image)
+	}
+	if got, want := g.root(t, "ros engine list"), chosen.short()+"   loaded    from the next boot on"; !strings.Contains(got, want) {
+		t.Errorf("ros engine list:\n%s\nwant %q", got, want)
+	}
+	if err := g.restart(t, func() { g.try(t, "sudo reboot") }); err != nil {
+		t.Fatal(err)
+	}
+	for _, docker := range []string{"docker", docker} {
+		g.eventually(t, docker+" has started its container again", 2*time.Minute, func() error {
+			got, err := g.output(docker + " exec lives cat /life/log")
+			if err == nil && strings.TrimSpace(got) != "born\nborn" {
+				err = fmt.Errorf("%q", got)
+			}
+			return err
+		})
+	}
+	g.eventually(t, "the chosen engine is healthy", time.Minute, func() error { return g.runsFrom("docker", chosen.short()) })
+	if got, want := g.root(t, "ros engine list"), chosen.short()+"   loaded    runs\n"; !strings.Contains(got, want) {
+		t.Errorf("ros engine list:\n%s\nwant %q", got, want)
+	}
 }
 
 // lastLine is the last one of a text.

@@ -143,9 +143,27 @@ shop-lost: {image: '10.0.2.2:1/lost:1', restart: always}
 	})
 	t.Run("an address", func(t *testing.T) {
 		base := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = io.WriteString(w, "services:\n  far: {image: '"+image+"', command: sleep 100000, stop_grace_period: 1s}\n")
+			// The types of many a file for RancherOS.
+			_, _ = io.WriteString(w, `far:
+  image: `+image+`
+  command: [sleep, 100000]
+  stop_grace_period: 1s
+  cpu_shares: "512"
+  mem_limit: 134217728
+  memswap_limit: "-1"
+  environment: {A: 1, B: true, C: 1.5, D: null}
+  labels: {number: 1, truth: true}
+  ports: [80, "8089:80"]
+  expose: [80]
+  log_opt: {max-size: 10m, max-file: 3}
+  read_only: "yes"
+`)
 		}))
-		g.sh(t, "sudo ros service enable %s/far.yml && docker top far && sudo ros service delete far && ! docker inspect far", base)
+		g.sh(t, "sudo ros service enable %s/far.yml", base)
+		if got, want := g.sh(t, "docker exec far sh -c 'echo $A $B $C; cat /sys/fs/cgroup/memory.max'"), "1 true 1.5\n134217728"; got != want {
+			t.Errorf("the service sees %q; want %q", got, want)
+		}
+		g.sh(t, "sudo ros service delete far && ! docker inspect far")
 	})
 	t.Run("a signed catalogue", func(t *testing.T) {
 		public, private, err := minisign.GenerateKey(rand.Reader)

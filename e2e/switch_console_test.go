@@ -60,6 +60,7 @@ func TestConsoleSwitch(t *testing.T) {
 		if got := g.root(t, "ros console list | awk '$1 == \"*\" {print $2, $4}'"); got != name+" yes" {
 			t.Errorf("console that runs, and is the next boot's: %q; want %q", got, name+" yes")
 		}
+		g.sh(t, "grep -qx ID=bulkhead /etc/os-release")
 		if got := workloads(); got != before {
 			t.Errorf("containers and processes were\n%s\nnow\n%s", before, got)
 		}
