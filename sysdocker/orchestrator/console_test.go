@@ -48,7 +48,7 @@ func TestConsoleOfTheConfiguration(t *testing.T) {
 		{name: "none", key: "none", stopped: true},
 		{name: "none as before", key: "none", before: steer.Record{Stopped: true}, stopped: true},
 		{name: "again after none", key: "default", before: steer.Record{Stopped: true}, calls: []string{"load console", "create console", "start console"}},
-		{name: "default again", key: "default", before: steer.Record{Image: otherImage}, calls: []string{"remove console", "load console", "create console", "start console"}},
+		{name: "default again", key: "default", before: steer.Record{Image: otherImage}, calls: []string{"load console", "remove console", "create console", "start console"}},
 		{name: "unknown", key: "nonesuch", calls: []string{"start console"}, problem: "no console nonesuch"},
 		{name: "a later orchestrator", key: "", before: steer.Record{Image: otherImage}, calls: []string{"start console"}, image: otherImage},
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/bulkhead-os/bulkhead/images"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
@@ -71,7 +72,7 @@ func TestUpgradeIsKeptAndRolledBack(t *testing.T) {
 		b.expect("start ntp")
 
 		b.expectError(b.ask(steer.Rollback, "ntp", ""))
-		b.expect("stop ntp", "remove ntp", "load ntp", "create ntp", "start ntp")
+		b.expect(append([]string{"load ntp"}, newContainer...)...)
 		r := b.records.Get("ntp")
 		if r.Image != "" || *r.Previous != otherImage || len(r.Events) != 2 {
 			t.Errorf("record after the rollback: %+v", r)
@@ -129,7 +130,7 @@ func TestEnabledImageRunsFromTheNextBootOn(t *testing.T) {
 }
 
 func TestUpgradeThatFailsGoesBack(t *testing.T) {
-	back := []string{"load ntp", "create ntp", "start ntp"}
+	back := slices.Concat(newContainer, []string{"load ntp", "remove ntp", "create ntp", "start ntp"})
 	tests := []struct {
 		name   string
 		broken func(*fakeEngine)
@@ -141,7 +142,7 @@ func TestUpgradeThatFailsGoesBack(t *testing.T) {
 		{
 			name:   "never healthy",
 			broken: func(e *fakeEngine) { e.health = map[string]string{otherImage: "starting"} },
-			want:   append(append([]string{}, newContainer...), append([]string{"remove ntp"}, back...)...),
+			want:   slices.Concat(newContainer, []string{"remove ntp", "load ntp", "create ntp", "start ntp"}),
 			says:   "is not healthy: starting", limit: trialLimit + 2*time.Second,
 		},
 		{
@@ -156,14 +157,14 @@ func TestUpgradeThatFailsGoesBack(t *testing.T) {
 					return nil
 				}
 			},
-			want: append(append([]string{}, newContainer...), append([]string{"remove ntp"}, back...)...),
+			want: back,
 			says: "exec format error", limit: 3 * time.Second,
 		},
 		{
 			name:   "ends",
 			broken: func(e *fakeEngine) { e.health = map[string]string{otherImage: "starting"} },
 			during: func(b *bench) { b.engine.die("ntp") },
-			want:   append(append([]string{}, newContainer...), append([]string{"remove ntp"}, back...)...),
+			want:   back,
 			says:   "Exited (137)", limit: 8 * time.Second,
 		},
 		{
@@ -175,7 +176,7 @@ func TestUpgradeThatFailsGoesBack(t *testing.T) {
 		{
 			name:   "not there",
 			broken: func(e *fakeEngine) { e.gone = otherImage },
-			want:   append([]string{"stop ntp", "remove ntp"}, back...),
+			want:   []string{}, // it runs on
 			says:   "gone", limit: 3 * time.Second,
 		},
 	}
@@ -199,7 +200,7 @@ func TestUpgradeThatFailsGoesBack(t *testing.T) {
 					t.Errorf("back after %s; want at most %s", took, tt.limit)
 				}
 				calls := e.took()
-				if diff := cmp.Diff(tt.want, calls); tt.want != nil && diff != "" {
+				if diff := cmp.Diff(tt.want, calls, cmpopts.EquateEmpty()); tt.want != nil && diff != "" {
 					t.Errorf("calls differ:\n%s", diff)
 				}
 				for _, c := range calls {

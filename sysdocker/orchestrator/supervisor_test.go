@@ -235,7 +235,7 @@ func TestRestartWithGrowingPauses(t *testing.T) {
 		// The third time in a row, its own files may be the cause.
 		b.engine.die("ntp")
 		b.pass(2 * time.Second)
-		b.expect("remove ntp", "load ntp", "create ntp", "start ntp")
+		b.expect("load ntp", "remove ntp", "create ntp", "start ntp")
 		// After a minute without trouble all is forgotten.
 		b.pass(calmAfter + time.Second)
 		b.engine.die("ntp")
@@ -266,11 +266,11 @@ func TestStartFailureGoesDeeper(t *testing.T) {
 		b.pass(100 * time.Millisecond)
 		b.expect("load ntp", "create ntp", "start ntp")
 		b.pass(500 * time.Millisecond)
-		b.expect("remove ntp", "load ntp", "create ntp", "start ntp")
+		b.expect("load ntp", "remove ntp", "create ntp", "start ntp")
 		b.pass(time.Second)
 		b.expect("remove ntp", "replace image ntp", "create ntp", "start ntp")
 		b.pass(2 * time.Second)
-		b.expect("remove ntp", "load ntp", "create ntp", "start ntp")
+		b.expect("load ntp", "remove ntp", "create ntp", "start ntp")
 		b.pass(readyLimit)
 		b.expectSettled("ntp: not ready after 1m0s: does not start: snapshot does not exist")
 		b.engine.mu.Lock()
@@ -297,7 +297,7 @@ func TestUnhealthy(t *testing.T) {
 		}
 		b.engine.sicken("ntp")
 		b.pass(3 * time.Second)
-		b.expect("stop ntp", "remove ntp", "load ntp", "create ntp", "start ntp")
+		b.expect("load ntp", "stop ntp", "remove ntp", "create ntp", "start ntp")
 
 		b.engine.sicken("cloud-init")
 		b.pass(time.Minute)

@@ -28,9 +28,9 @@ type Kind string
 
 // The kinds of actions, in the order in which a service needs them.
 const (
+	LoadImage       Kind = "load-image" // unless it is there
 	StopContainer   Kind = "stop-container"
 	RemoveContainer Kind = "remove-container"
-	LoadImage       Kind = "load-image" // unless it is there
 	ReplaceImage    Kind = "replace-image"
 	CreateContainer Kind = "create-container"
 	StartContainer  Kind = "start-container"
@@ -207,7 +207,9 @@ func Bring(s Service, existing []dockerapi.Container, opts Options) []Action {
 		if opts.ReplaceImage {
 			add(ReplaceImage, "", "containers of the image that is there do not start")
 		} else {
-			add(LoadImage, "", "needed for a new container")
+			// What runs goes on until that is done, and if it cannot be.
+			load := Action{Kind: LoadImage, Service: s.Name, Reason: "needed for a new container"}
+			actions = slices.Insert(actions, 0, load)
 		}
 		add(CreateContainer, "", create)
 		add(StartContainer, "", "new container", s.Decl.After...)
