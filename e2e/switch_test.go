@@ -61,6 +61,7 @@ func TestEngineSwitch(t *testing.T) {
 			t.Errorf("containers and processes were\n%s\nnow\n%s", before, got)
 		}
 		g.sh(t, "docker exec idle0 true && docker run --rm %s true", image)
+		g.eventually(t, "rules held for containers are gone", 10*time.Second, g.succeeds("! sudo system-docker exec docker nft list tables | grep bulkhead-bridges"))
 		if err := unbroken(g.sh(t, "docker logs counts")); err != nil {
 			t.Errorf("log: %v", err)
 		}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -48,11 +49,17 @@ func (e *engine) dockerdCommand(ctx context.Context) (*exec.Cmd, error) {
 	if err := writeSettings(s); err != nil {
 		return nil, err
 	}
+	held := false
 	switch {
 	case s.NFTables():
+		if held, err = holdRules(ctx); err != nil {
+			e.log.Warn("containers may be out of reach while the daemon starts", "err", err)
+		}
 		err = allowForwarding()
 	case !s.KnowsNFTables():
-		err = dropBridgeTables(ctx)
+		// It would let the rules of one that does stand, and what they drop stays
+		// away from its containers.
+		err = dropTables(ctx, slices.Concat(bridgeTables, heldTables)...)
 	}
 	if err != nil {
 		return nil, err
@@ -65,7 +72,7 @@ func (e *engine) dockerdCommand(ctx context.Context) (*exec.Cmd, error) {
 		return nil, err
 	}
 	context.AfterFunc(ctx, func() { socket.Close() })
-	go e.awaitAnswer(ctx, time.Now())
+	go e.awaitAnswer(ctx, time.Now(), held)
 
 	// Socket activation wants the number of the process that it is meant for,
 	// which nobody knows before it is there (sd_listen_fds(3)).
@@ -101,12 +108,18 @@ func (e *engine) openSocket(group string) (*os.File, error) {
 	return e.listener.File()
 }
 
-// awaitAnswer notes that the daemon of this run answers, once it does.
-func (e *engine) awaitAnswer(ctx context.Context, began time.Time) {
+// awaitAnswer notes that the daemon of this run answers, once it does. The rules
+// that were held for it have done their work then.
+func (e *engine) awaitAnswer(ctx context.Context, began time.Time, held bool) {
 	if err := e.api.ping(ctx); err != nil {
 		return // the run ended first, or the socket did
 	}
 	e.log.Info("user Docker answers", "took", time.Since(began).Round(time.Millisecond))
+	if held {
+		if err := dropTables(ctx, heldTables...); err != nil {
+			e.log.Warn("rules held for containers stay", "err", err)
+		}
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if ctx.Err() != nil {

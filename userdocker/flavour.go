@@ -2,16 +2,12 @@ package userdocker
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"os"
-	"strings"
-
-	"github.com/bulkhead-os/bulkhead/internal/tool"
 )
 
 // flavourFile is where the image of an engine that is not like the shipped one
@@ -77,22 +73,4 @@ func patch(values, change map[string]any) map[string]any {
 		}
 	}
 	return values
-}
-
-// bridgeTables are those of dockerd's nftables backend.
-var bridgeTables = []string{"ip docker-bridges", "ip6 docker-bridges"}
-
-// dropBridgeTables removes the rules that an engine with the nftables backend
-// has left. One that does not know this backend would let them stand, and what
-// they drop stays away from its containers.
-func dropBridgeTables(ctx context.Context) error {
-	var rules strings.Builder
-	for _, table := range bridgeTables {
-		// What is not there cannot be deleted.
-		fmt.Fprintf(&rules, "table %[1]s {}\ndelete table %[1]s\n", table)
-	}
-	if err := tool.Run(ctx, rules.String(), "nft", "-f", "-"); err != nil {
-		return fmt.Errorf("remove nftables rules of another engine: %w", err)
-	}
-	return nil
 }

@@ -1,0 +1,77 @@
+package userdocker
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/bulkhead-os/bulkhead/internal/tool"
+)
+
+// bridgeTables are those of dockerd's nftables backend, heldTables the copies of
+// them while a daemon starts.
+var (
+	bridgeTables = []string{"ip docker-bridges", "ip6 docker-bridges"}
+	heldTables   = []string{"ip bulkhead-bridges", "ip6 bulkhead-bridges"}
+)
+
+// holdRules copies the rules by which running containers are reached and reach
+// others, and tells whether there are any. A daemon that takes containers over
+// first removes the rules of the one before and makes its own, container by
+// container: until it is done the copies do the work. They stay if the daemon
+// does not get that far, for the next one.
+func holdRules(ctx context.Context) (held bool, err error) {
+	if running, _ := filepath.Glob(containerdState + "/io.containerd.runtime.v2.task/moby/*"); len(running) == 0 {
+		return false, nil
+	}
+	there, err := listRules(ctx, "tables")
+	if err != nil {
+		return false, err
+	}
+	tables := strings.Split(there, "\n")
+	var rules strings.Builder
+	for i, table := range bridgeTables {
+		if slices.Contains(tables, "table "+heldTables[i]) {
+			held = true
+			continue
+		}
+		if !slices.Contains(tables, "table "+table) {
+			continue
+		}
+		text, err := listRules(ctx, "table "+table)
+		if err != nil {
+			return false, err
+		}
+		rules.WriteString(strings.Replace(text, "table "+table, "table "+heldTables[i], 1))
+		held = true
+	}
+	if err := tool.Run(ctx, rules.String(), "nft", "-f", "-"); err != nil {
+		return false, fmt.Errorf("hold the rules of running containers: %w", err)
+	}
+	return held, nil
+}
+
+// listRules has nft(8) list something.
+func listRules(ctx context.Context, what string) (string, error) {
+	out, err := exec.CommandContext(ctx, "nft", append([]string{"list"}, strings.Fields(what)...)...).Output()
+	if err != nil {
+		return "", fmt.Errorf("nft list %s: %w", what, err)
+	}
+	return string(out), nil
+}
+
+// dropTables removes tables, whether they are there or not.
+func dropTables(ctx context.Context, tables ...string) error {
+	var rules strings.Builder
+	for _, table := range tables {
+		// What is not there cannot be deleted.
+		fmt.Fprintf(&rules, "table %[1]s {}\ndelete table %[1]s\n", table)
+	}
+	if err := tool.Run(ctx, rules.String(), "nft", "-f", "-"); err != nil {
+		return fmt.Errorf("remove nftables rules: %w", err)
+	}
+	return nil
+}
