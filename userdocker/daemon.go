@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -49,17 +48,17 @@ func (e *engine) dockerdCommand(ctx context.Context) (*exec.Cmd, error) {
 	if err := writeSettings(s); err != nil {
 		return nil, err
 	}
-	held := false
+	held, heldErr := holdRules(ctx)
+	if heldErr != nil {
+		e.log.Warn("running containers may be out of reach while the daemon starts", "err", heldErr)
+	}
 	switch {
 	case s.NFTables():
-		if held, err = holdRules(ctx); err != nil {
-			e.log.Warn("containers may be out of reach while the daemon starts", "err", err)
-		}
 		err = allowForwarding()
 	case !s.KnowsNFTables():
 		// It would let the rules of one that does stand, and what they drop stays
 		// away from its containers.
-		err = dropTables(ctx, slices.Concat(bridgeTables, heldTables)...)
+		err = dropTables(ctx, bridgeTables...)
 	}
 	if err != nil {
 		return nil, err
@@ -116,7 +115,7 @@ func (e *engine) awaitAnswer(ctx context.Context, began time.Time, held bool) {
 	}
 	e.log.Info("user Docker answers", "took", time.Since(began).Round(time.Millisecond))
 	if held {
-		if err := dropTables(ctx, heldTables...); err != nil {
+		if err := releaseRules(ctx); err != nil {
 			e.log.Warn("rules held for containers stay", "err", err)
 		}
 	}

@@ -3,11 +3,13 @@ package userdocker
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/internal/tool"
 )
 
@@ -18,12 +20,18 @@ var (
 	heldTables   = []string{"ip bulkhead-bridges", "ip6 bulkhead-bridges"}
 )
 
+// rulesHeld is there as long as the copies are.
+const rulesHeld = layout.UserRunDir + "/rules-held"
+
 // holdRules copies the rules by which running containers are reached and reach
-// others, and tells whether there are any. A daemon that takes containers over
+// others, and tells whether there are copies. A daemon that takes containers over
 // first removes the rules of the one before and makes its own, container by
 // container: until it is done the copies do the work. They stay if the daemon
 // does not get that far, for the next one.
 func holdRules(ctx context.Context) (held bool, err error) {
+	if _, err := os.Stat(rulesHeld); err == nil {
+		return true, nil
+	}
 	if running, _ := filepath.Glob(containerdState + "/io.containerd.runtime.v2.task/moby/*"); len(running) == 0 {
 		return false, nil
 	}
@@ -34,10 +42,6 @@ func holdRules(ctx context.Context) (held bool, err error) {
 	tables := strings.Split(there, "\n")
 	var rules strings.Builder
 	for i, table := range bridgeTables {
-		if slices.Contains(tables, "table "+heldTables[i]) {
-			held = true
-			continue
-		}
 		if !slices.Contains(tables, "table "+table) {
 			continue
 		}
@@ -46,12 +50,22 @@ func holdRules(ctx context.Context) (held bool, err error) {
 			return false, err
 		}
 		rules.WriteString(strings.Replace(text, "table "+table, "table "+heldTables[i], 1))
-		held = true
 	}
-	if err := tool.Run(ctx, rules.String(), "nft", "-f", "-"); err != nil {
-		return false, fmt.Errorf("hold the rules of running containers: %w", err)
+	if rules.Len() == 0 {
+		return false, nil
 	}
-	return held, nil
+	if err := os.WriteFile(rulesHeld, nil, 0o600); err != nil {
+		return false, err
+	}
+	return true, tool.Run(ctx, rules.String(), "nft", "-f", "-")
+}
+
+// releaseRules removes the copies.
+func releaseRules(ctx context.Context) error {
+	if err := dropTables(ctx, heldTables...); err != nil {
+		return err
+	}
+	return os.Remove(rulesHeld)
 }
 
 // listRules has nft(8) list something.
