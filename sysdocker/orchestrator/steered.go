@@ -19,7 +19,7 @@ const (
 	startLimit = 2 * time.Minute
 	// trialLimit is how long that container may take from then on to be
 	// healthy. The engine is to be back within a minute, whichever it is.
-	trialLimit = 40 * time.Second
+	trialLimit = 35 * time.Second
 	// backLimit is the same for the container from before: a busy machine is
 	// no reason to call it broken.
 	backLimit = 2 * time.Minute
@@ -231,7 +231,14 @@ func (u *unit) awaitBack(ctx context.Context) error {
 	if u.service.Decl.Unhealthy == "report" {
 		limit = trialLimit
 	}
-	err := u.awaitWell(ctx, limit, nil)
+	wanted := u.wanted()
+	err := u.poll(ctx, limit, nil, func(list []dockerapi.Container) error {
+		err := complaint(wanted, list)
+		if errors.Is(err, errNotHealthy) && u.answers(ctx) {
+			return nil
+		}
+		return err
+	})
 	if errors.Is(err, errNotHealthy) && u.service.Decl.Unhealthy == "report" {
 		return nil
 	}
@@ -254,18 +261,27 @@ func (u *unit) awaitStart(ctx context.Context, limit time.Duration, failed <-cha
 // awaitWell waits until the service runs as it is to, and is healthy.
 func (u *unit) awaitWell(ctx context.Context, limit time.Duration, failed <-chan error) error {
 	wanted := u.wanted()
-	return u.poll(ctx, limit, failed, func(list []dockerapi.Container) error {
-		for _, c := range list {
-			switch {
-			case !wanted.Current(c):
-			case wanted.Decl.Healthcheck == nil || c.Health == dockerapi.Healthy:
-				return nil
-			default:
-				return fmt.Errorf("it %w: %s", errNotHealthy, c.Health)
-			}
+	return u.poll(ctx, limit, failed, func(list []dockerapi.Container) error { return complaint(wanted, list) })
+}
+
+// complaint is what keeps a service from being well.
+func complaint(wanted plan.Service, list []dockerapi.Container) error {
+	for _, c := range list {
+		switch {
+		case !wanted.Current(c):
+		case wanted.Decl.Healthcheck == nil || c.Health == dockerapi.Healthy:
+			return nil
+		default:
+			return fmt.Errorf("it %w: %s", errNotHealthy, c.Health)
 		}
-		return errors.New("it does not run")
-	})
+	}
+	return errors.New("it does not run")
+}
+
+// answers tells whether an engine can be used, which its health check finds out
+// some seconds later.
+func (u *unit) answers(ctx context.Context) bool {
+	return u.service.Engine() && u.condition(*u.service.Decl.Ready).Check(ctx) == nil
 }
 
 // poll looks at the service's container until there is nothing to complain
