@@ -134,6 +134,13 @@ func (e *fakeEngine) Stop(_ context.Context, id string) error {
 	})
 }
 
+func (e *fakeEngine) Kill(_ context.Context, id string) error {
+	return e.call("kill", id, func() error {
+		e.containers[id].State = dockerapi.Exited
+		return nil
+	})
+}
+
 func (e *fakeEngine) Remove(_ context.Context, id string) error {
 	return e.call("remove", id, func() error {
 		delete(e.containers, id)

@@ -19,7 +19,7 @@ const (
 	startLimit = 2 * time.Minute
 	// trialLimit is how long that container may take from then on to be
 	// healthy. The engine is to be back within a minute, whichever it is.
-	trialLimit = 35 * time.Second
+	trialLimit = 30 * time.Second
 	// backLimit is the same for the container from before: a busy machine is
 	// no reason to call it broken.
 	backLimit = 2 * time.Minute
@@ -174,7 +174,7 @@ func (u *unit) upgrade(ctx context.Context, r steer.Request, progress func(strin
 	}
 	progress(fmt.Sprintf("%v: back to %s", err, steer.ImageName(before.image)))
 	u.order(func() { u.source, u.trial = before, nil })
-	u.discard(ctx, tried)
+	u.kill(ctx, tried)
 	backErr := u.awaitBack(ctx)
 	event.Error = err.Error()
 	recordErr := u.records.Change(name, func(r *steer.Record) { r.Stopped = false; r.Add(event) })
@@ -202,17 +202,17 @@ func (u *unit) runs() source {
 	return u.source
 }
 
-// discard removes the container of an image that does not work, which may not
-// care for being asked to stop.
-func (u *unit) discard(ctx context.Context, tried plan.Service) {
+// kill ends the container of an image that does not work, which may not care for
+// being asked to stop.
+func (u *unit) kill(ctx context.Context, tried plan.Service) {
 	list, err := u.engine.Containers(ctx, plan.LabelService+"="+u.service.Name)
 	for _, c := range list {
-		if tried.Current(c) {
-			err = errors.Join(err, u.engine.Remove(ctx, c.ID))
+		if tried.Current(c) && c.State == dockerapi.Running {
+			err = errors.Join(err, u.engine.Kill(ctx, c.ID))
 		}
 	}
 	if err != nil {
-		u.log.Warn("container of an image that failed stays", "error", err)
+		u.log.Warn("container of an image that failed is not killed", "error", err)
 	}
 }
 

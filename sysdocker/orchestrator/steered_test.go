@@ -101,7 +101,7 @@ func TestDrainLastsUntilTheUpgradeIsOver(t *testing.T) {
 		if err := ask("sha256:bad"); err == nil {
 			t.Error("an image that is never healthy is kept")
 		}
-		b.expect(drained(append(newContainer, "remove ntp", "create ntp", "start ntp")...)...)
+		b.expect(drained(append(newContainer, "kill ntp", "remove ntp", "create ntp", "start ntp")...)...)
 	})
 }
 
@@ -142,7 +142,7 @@ func TestUpgradeThatFailsGoesBack(t *testing.T) {
 		{
 			name:   "never healthy",
 			broken: func(e *fakeEngine) { e.health = map[string]string{otherImage: "starting"} },
-			want:   slices.Concat(newContainer, []string{"remove ntp", "load ntp", "create ntp", "start ntp"}),
+			want:   slices.Concat(newContainer, []string{"kill ntp", "load ntp", "remove ntp", "create ntp", "start ntp"}),
 			says:   "is not healthy: starting", limit: trialLimit + 2*time.Second,
 		},
 		{

@@ -29,6 +29,7 @@ type engine interface {
 	Create(ctx context.Context, name string, spec dockerapi.Spec) (id string, err error)
 	Start(ctx context.Context, id string) error
 	Stop(ctx context.Context, id string) error
+	Kill(ctx context.Context, id string) error
 	Remove(ctx context.Context, id string) error
 	ExitCode(ctx context.Context, id string) (int64, error)
 	Image(ctx context.Context, ref string) (dockerapi.Image, error)
