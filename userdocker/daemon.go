@@ -48,9 +48,8 @@ func (e *engine) dockerdCommand(ctx context.Context) (*exec.Cmd, error) {
 	if err := writeSettings(s); err != nil {
 		return nil, err
 	}
-	held, heldErr := holdRules(ctx)
-	if heldErr != nil {
-		e.log.Warn("running containers may be out of reach while the daemon starts", "err", heldErr)
+	if err := holdRules(ctx); err != nil {
+		e.log.Warn("running containers may be out of reach while the daemon starts", "err", err)
 	}
 	switch {
 	case s.NFTables():
@@ -71,7 +70,7 @@ func (e *engine) dockerdCommand(ctx context.Context) (*exec.Cmd, error) {
 		return nil, err
 	}
 	context.AfterFunc(ctx, func() { socket.Close() })
-	go e.awaitAnswer(ctx, time.Now(), held)
+	go e.awaitAnswer(ctx, time.Now())
 
 	// Socket activation wants the number of the process that it is meant for,
 	// which nobody knows before it is there (sd_listen_fds(3)).
@@ -109,15 +108,13 @@ func (e *engine) openSocket(group string) (*os.File, error) {
 
 // awaitAnswer notes that the daemon of this run answers, once it does. The rules
 // that were held for it have done their work then.
-func (e *engine) awaitAnswer(ctx context.Context, began time.Time, held bool) {
+func (e *engine) awaitAnswer(ctx context.Context, began time.Time) {
 	if err := e.api.ping(ctx); err != nil {
 		return // the run ended first, or the socket did
 	}
 	e.log.Info("user Docker answers", "took", time.Since(began).Round(time.Millisecond))
-	if held {
-		if err := releaseRules(ctx); err != nil {
-			e.log.Warn("rules held for containers stay", "err", err)
-		}
+	if err := releaseRules(ctx); err != nil {
+		e.log.Warn("rules held for containers stay", "err", err)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -2,7 +2,9 @@ package userdocker
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,20 +26,20 @@ var (
 const rulesHeld = layout.UserRunDir + "/rules-held"
 
 // holdRules copies the rules by which running containers are reached and reach
-// others, and tells whether there are copies. A daemon that takes containers over
-// first removes the rules of the one before and makes its own, container by
-// container: until it is done the copies do the work. They stay if the daemon
-// does not get that far, for the next one.
-func holdRules(ctx context.Context) (held bool, err error) {
+// others, unless there are copies. A daemon that takes containers over first
+// removes the rules of the one before and makes its own, container by container:
+// until it is done the copies do the work. They stay if the daemon does not get
+// that far, for the next one.
+func holdRules(ctx context.Context) error {
 	if _, err := os.Stat(rulesHeld); err == nil {
-		return true, nil
+		return nil
 	}
 	if running, _ := filepath.Glob(containerdState + "/io.containerd.runtime.v2.task/moby/*"); len(running) == 0 {
-		return false, nil
+		return nil
 	}
 	there, err := listRules(ctx, "tables")
 	if err != nil {
-		return false, err
+		return err
 	}
 	tables := strings.Split(there, "\n")
 	var rules strings.Builder
@@ -47,21 +49,24 @@ func holdRules(ctx context.Context) (held bool, err error) {
 		}
 		text, err := listRules(ctx, "table "+table)
 		if err != nil {
-			return false, err
+			return err
 		}
 		rules.WriteString(strings.Replace(text, "table "+table, "table "+heldTables[i], 1))
 	}
 	if rules.Len() == 0 {
-		return false, nil
+		return nil
 	}
 	if err := os.WriteFile(rulesHeld, nil, 0o600); err != nil {
-		return false, err
+		return err
 	}
-	return true, tool.Run(ctx, rules.String(), "nft", "-f", "-")
+	return tool.Run(ctx, rules.String(), "nft", "-f", "-")
 }
 
-// releaseRules removes the copies.
+// releaseRules removes the copies, if there are any.
 func releaseRules(ctx context.Context) error {
+	if _, err := os.Stat(rulesHeld); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err := dropTables(ctx, heldTables...); err != nil {
 		return err
 	}
