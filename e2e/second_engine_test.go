@@ -12,6 +12,9 @@ import (
 	"github.com/bulkhead-os/bulkhead/e2e/qemutest"
 )
 
+// furtherDocker is the client of the engine e2e that tests make.
+const furtherDocker = "docker -H unix:///run/docker-e2e/docker.sock"
+
 // A user engine beside the first one has a socket, data and a network of its
 // own, is kept up as a service is, and leaves nothing behind.
 func TestFurtherEngine(t *testing.T) {
@@ -30,15 +33,14 @@ func TestFurtherEngine(t *testing.T) {
 		t.Errorf("ros engine create: %s", got)
 	}
 	t.Logf("created in %.0f s", time.Since(began).Seconds())
-	const docker = "docker -H unix:///run/docker-e2e/docker.sock"
-	g.importImage(t, docker, image)
-	g.sh(t, "%s run -d --name web --restart always -v life:/life -p 8080:80 %s sh -c 'echo born >> /life/log; echo other > /index.html; exec httpd -f -p 80 -h /'", docker, image)
+	g.importImage(t, furtherDocker, image)
+	g.sh(t, "%s run -d --name web --restart always -v life:/life -p 8080:80 %s sh -c 'echo born >> /life/log; echo other > /index.html; exec httpd -f -p 80 -h /'", furtherDocker, image)
 
 	t.Run("of its own", func(t *testing.T) {
 		if got := g.sh(t, "docker ps --format '{{.Names}}'; docker volume ls -q"); got != "first" {
 			t.Errorf("user Docker has %q; want its own container only", got)
 		}
-		if got := g.sh(t, "%s run --rm %s wget -q -O - http://10.0.2.2:%s/", docker, image, port); got != "outside" {
+		if got := g.sh(t, "%s run --rm %s wget -q -O - http://10.0.2.2:%s/", furtherDocker, image, port); got != "outside" {
 			t.Errorf("from its container the world says %q", got)
 		}
 		list := strings.Fields(lastLine(g.root(t, "ros engine list")))
@@ -56,7 +58,7 @@ func TestFurtherEngine(t *testing.T) {
 		}
 		g.root(t, "ros service kill docker-e2e")
 		g.eventually(t, "its container after a kill", 60*time.Second, func() error {
-			got, err := g.output(docker + " exec web cat /life/log")
+			got, err := g.output(furtherDocker + " exec web cat /life/log")
 			if err != nil || !strings.HasPrefix(got, "born\nborn") {
 				return fmt.Errorf("%q, %w", got, err)
 			}
@@ -94,10 +96,9 @@ func TestEnginesOutliveAReboot(t *testing.T) {
 	chosen := g.shippedImage(t, "docker").derive(t, "e2e/docker:chosen", map[string]program{"/e2e": nil}, engineLabel("29.99.0"))
 	g.bring(t, chosen, "/opt/chosen.tar")
 	g.root(t, "ros engine enable /opt/chosen.tar")
-	const docker = "docker -H unix:///run/docker-e2e/docker.sock"
 	g.root(t, "ros engine create e2e")
-	g.importImage(t, docker, image)
-	for _, docker := range []string{"docker", docker} {
+	g.importImage(t, furtherDocker, image)
+	for _, docker := range []string{"docker", furtherDocker} {
 		g.sh(t, "%s run -d --name lives --restart always -v life:/life %s sh -c 'echo born >> /life/log; exec sleep 100000'", docker, image)
 	}
 	if got, want := g.root(t, "ros engine list"), chosen.short()+"   loaded    from the next boot on"; !strings.Contains(got, want) {
@@ -106,7 +107,7 @@ func TestEnginesOutliveAReboot(t *testing.T) {
 	if err := g.restart(t, func() { g.try(t, "sudo reboot") }); err != nil {
 		t.Fatal(err)
 	}
-	for _, docker := range []string{"docker", docker} {
+	for _, docker := range []string{"docker", furtherDocker} {
 		g.eventually(t, docker+" has started its container again", 2*time.Minute, func() error {
 			got, err := g.output(docker + " exec lives cat /life/log")
 			if err == nil && strings.TrimSpace(got) != "born\nborn" {

@@ -167,7 +167,7 @@ func startInOrder(ctx context.Context, services []plan.Configured, start func(c 
 	}
 	states := make(map[string]progress)
 	for _, c := range services {
-		if c.Target == plan.ToRun || c.Target == plan.ToExist {
+		if c.Target.HasContainer() {
 			failing := make(chan struct{})
 			states[c.Name] = progress{make(chan struct{}), failing, sync.OnceFunc(func() { close(failing) })}
 		}

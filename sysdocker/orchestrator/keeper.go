@@ -327,7 +327,7 @@ func (k *keeper) bringAll(ctx context.Context, b bringer, services []plan.Config
 		if c.Reloads && c.Target == plan.ToRun && ctx.Err() == nil {
 			k.reload(ctx, c.Name)
 		}
-		if c.Schedule != nil && (c.Target == plan.ToRun || c.Target == plan.ToExist) {
+		if c.Schedule != nil && c.Target.HasContainer() {
 			timed.Go(func() { k.startAtTimes(ctx, b, c) })
 		}
 	}, func(c plan.Configured, other string) {

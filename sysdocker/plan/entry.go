@@ -27,6 +27,9 @@ const (
 	ToGo           // it is not there
 )
 
+// HasContainer tells whether the container is to be there, and may run.
+func (t Target) HasContainer() bool { return t == ToRun || t == ToExist }
+
 // Mistakes are what is wrong with entries, by their names. The errors begin
 // with the key below the entry's, or with ": ".
 type Mistakes map[string]error
