@@ -20,6 +20,9 @@ const (
 	// trialLimit is how long that container may take from then on to be
 	// healthy. The engine is to be back within a minute, whichever it is.
 	trialLimit = 30 * time.Second
+	// steadyTime is how long a container without a health check has to go on
+	// running to be called healthy.
+	steadyTime = 5 * time.Second
 	// backLimit is the same for the container from before: a busy machine is
 	// no reason to call it broken.
 	backLimit = 2 * time.Minute
@@ -157,6 +160,9 @@ func (u *unit) upgrade(ctx context.Context, r steer.Request, progress func(strin
 	if err == nil {
 		err = u.awaitWell(ctx, trialLimit, try.failed)
 	}
+	if err == nil && tried.Decl.Healthcheck == nil {
+		err = awaitSteady(ctx, try.failed)
+	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -250,7 +256,7 @@ func (u *unit) awaitStart(ctx context.Context, limit time.Duration, failed <-cha
 	wanted := u.wanted()
 	return u.poll(ctx, limit, failed, func(list []dockerapi.Container) error {
 		for _, c := range list {
-			if wanted.Current(c) && c.State != dockerapi.Created {
+			if wanted.Current(c) {
 				return nil
 			}
 		}
@@ -262,6 +268,18 @@ func (u *unit) awaitStart(ctx context.Context, limit time.Duration, failed <-cha
 func (u *unit) awaitWell(ctx context.Context, limit time.Duration, failed <-chan error) error {
 	wanted := u.wanted()
 	return u.poll(ctx, limit, failed, func(list []dockerapi.Container) error { return complaint(wanted, list) })
+}
+
+// awaitSteady waits whether a container that runs goes on doing so.
+func awaitSteady(ctx context.Context, failed <-chan error) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case err := <-failed:
+		return err
+	case <-time.After(steadyTime):
+		return nil
+	}
 }
 
 // complaint is what keeps a service from being well.
@@ -335,14 +353,18 @@ func (u *unit) isStopped() bool {
 }
 
 // giveUp leaves an image with which the service fails: one on trial at once,
-// one that has worked before after some tries or when it is not there.
-func (u *unit) giveUp(what problem, err error, t *trouble) {
+// one that has worked before after some tries or when it is not there. try is
+// the trial that what failed was brought up for, if any.
+func (u *unit) giveUp(what problem, err error, try *trial, t *trouble) {
 	if what > unhealthy { // It does what it is told.
 		return
 	}
 	u.mu.Lock()
-	try, image := u.trial, u.source.image
+	image := u.source.image
 	switch {
+	case try != u.trial: // What failed is from before.
+		u.mu.Unlock()
+		return
 	case try != nil:
 		u.trial, u.source = nil, try.before
 	case image != "" && (errors.Is(err, errImageGone) || t.total() >= lostTries):

@@ -220,6 +220,40 @@ func TestUpgradeThatFailsGoesBack(t *testing.T) {
 	}
 }
 
+// A container that nobody checks has to go on running.
+func TestUpgradeWithoutAHealthCheck(t *testing.T) {
+	for _, tt := range []struct {
+		diesAfter time.Duration
+		says      []string
+	}{
+		{steadyTime - time.Second, []string{"Exited (137)", "the shipped image runs again"}},
+		{steadyTime + 2*time.Second, nil},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			e := newFakeEngine()
+			b := startOn(t, e, service("ntp"))
+			b.ready("ntp")
+			go func() {
+				b.pass(tt.diesAfter)
+				e.die("ntp")
+			}()
+			b.expectError(b.ask(steer.Upgrade, "ntp", otherImage), tt.says...)
+			b.pass(tt.diesAfter)
+		})
+	}
+}
+
+// Whoever mends a service that crashes does so while it crashes.
+func TestUpgradeOfWhatHasJustEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newFakeEngine()
+		b := startOn(t, e, watched("ntp"))
+		b.ready("ntp")
+		e.containers["ntp"].State = dockerapi.Exited // and the event is still on its way
+		b.expectError(b.ask(steer.Upgrade, "ntp", otherImage))
+	})
+}
+
 // Unpacking an image and starting its container is not the image's to do soon.
 func TestTrialBeginsWhenTheContainerHasStarted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

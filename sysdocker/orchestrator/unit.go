@@ -61,6 +61,13 @@ func (u *unit) wanted() plan.Service {
 	return s
 }
 
+// onTrial returns the trial of the image that the service runs from now, or nil.
+func (u *unit) onTrial() *trial {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.trial
+}
+
 // look makes the unit look at its container soon.
 func (u *unit) look() {
 	select {
@@ -85,7 +92,7 @@ func (u *unit) run(ctx context.Context, existing []dockerapi.Container) {
 			}
 			continue
 		}
-		what := failedStart
+		what, try := failedStart, u.onTrial()
 		err := u.bring(ctx, existing, opts)
 		if errors.Is(err, errOtherConsole) {
 			if existing, err = u.containers(ctx); err != nil {
@@ -110,7 +117,7 @@ func (u *unit) run(ctx context.Context, existing []dockerapi.Container) {
 			u.troubled(u.service.Name, fmt.Errorf("it %s: %w", what, err))
 		}
 		u.log.Log(ctx, what.level(), "service "+what.String(), "error", err, "again_in", pause)
-		u.giveUp(what, err, &t)
+		u.giveUp(what, err, try, &t)
 		sleep(ctx, pause)
 		if existing, err = u.containers(ctx); err != nil {
 			return
