@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Containers leave nothing behind: no zombie, no file descriptor or thread in
-// PID 1, no memory.
+// Containers leave nothing behind: no zombie, no file descriptor, thread or
+// goroutine in PID 1, no memory.
 func TestNoZombies(t *testing.T) {
 	g := sharedGuest(t)
 	g.needImage(t)
@@ -53,6 +53,10 @@ func TestNoZombies(t *testing.T) {
 			if after.threads > before.threads+5 {
 				t.Errorf("PID 1 has %d threads after %d runs, %d before", after.threads, tt.runs, before.threads)
 			}
+			// A health check that runs just now has some of its own.
+			if after.goroutines > before.goroutines+10 {
+				t.Errorf("PID 1 has %d goroutines after %d runs, %d before", after.goroutines, tt.runs, before.goroutines)
+			}
 			if after.memoryKB > before.memoryKB*11/10 {
 				t.Errorf("%d kB of memory are in use after %d runs, %d before; want at most 10 %% more", after.memoryKB, tt.runs, before.memoryKB)
 			}
@@ -61,14 +65,15 @@ func TestNoZombies(t *testing.T) {
 }
 
 // usage is what PID 1 and the machine use.
-type usage struct{ files, threads, memoryKB int }
+type usage struct{ files, threads, goroutines, memoryKB int }
 
 // usage measures, with the page cache's dirty part written first.
 func (g *guest) usage(t *testing.T) usage {
 	t.Helper()
 	out := g.root(t, `sync; ls /proc/1/fd | wc -l; ls /proc/1/task | wc -l
+		system-docker info --format '{{.NGoroutines}}'
 		awk '/^MemTotal/ {t=$2} /^MemAvailable/ {a=$2} END {print t-a}' /proc/meminfo`)
-	var n [3]int
+	var n [4]int
 	for i, field := range strings.Fields(out) {
 		v, err := strconv.Atoi(field)
 		if err != nil || i >= len(n) {
@@ -76,5 +81,5 @@ func (g *guest) usage(t *testing.T) usage {
 		}
 		n[i] = v
 	}
-	return usage{files: n[0], threads: n[1], memoryKB: n[2]}
+	return usage{files: n[0], threads: n[1], goroutines: n[2], memoryKB: n[3]}
 }
