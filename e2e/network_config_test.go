@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -51,10 +52,16 @@ func TestNetworkConfig(t *testing.T) {
 		return []string{"-netdev", "hubport,id=hub" + n + ",hubid=1", "-device", "virtio-net-pci,netdev=hub" + n + ",mac=52:54:00:00:00:0" + n + ",romfile="}
 	}
 	args := slices.Concat(card("1"), card("2"), card("3"), []string{"-device", "pcie-root-port,id=slot4,chassis=4"})
-	options := netBoot(t, "")
+	options := netBoot(t, silentServer(t))
 	options.Args = args
+	stick := filepath.Join(t.TempDir(), "stick.img")
+	if err := qemutest.MakeDisk(stick, 64); err != nil {
+		t.Fatal(err)
+	}
+	options.Disks = []qemutest.Disk{{Path: stateDisk(t)}, {Path: stick}}
 	g := start(t, options, seed)
 
+	t.Run("a server that is silent", g.checkSilent)
 	t.Run("interfaces are as configured", func(t *testing.T) {
 		for _, want := range []struct{ command, text string }{
 			{"ip -br -4 addr show eth0", "10.0.2.15/24"},
@@ -129,9 +136,13 @@ func TestNetworkConfig(t *testing.T) {
 		g.root(t, `cd /var/lib/rancher && mkdir -p preload/docker preload/system-docker &&
 			docker save preloaded:e2e | gzip > preload/docker/images.tgz && cp preload/docker/images.tgz preload/system-docker/ &&
 			echo damaged > preload/docker/damaged.tar && docker rmi preloaded:e2e`)
+		g.importImage(t, "docker", "carried:e2e")
+		g.root(t, `mkfs.vfat -n PRELOAD /dev/vdb && mount /dev/vdb /mnt && mkdir /mnt/docker &&
+			docker save carried:e2e > /mnt/docker/carried.tar && umount /mnt && docker rmi carried:e2e`)
 		r := g.pipe(t, "sudo ros config merge", strings.NewReader(`rancher:
   services:
     inuser: {image: 'preloaded:e2e', command: sleep 1000, restart: always}
+    fromdisk: {image: 'carried:e2e', command: sleep 1000}
     insystem: {image: 'preloaded:e2e', command: sleep 1000, restart: always, labels: {io.rancher.os.scope: system}}
     holder: {image: 'preloaded:e2e', labels: {io.rancher.os.createonly: 'true'}}
 `))
@@ -141,11 +152,12 @@ func TestNetworkConfig(t *testing.T) {
 		// It does at its start what it does at a boot.
 		g.root(t, "pkill -KILL -x orchestrator")
 		for _, command := range []string{
-			"docker ps | grep inuser", "sudo system-docker ps | grep insystem", "docker ps -a | grep -i 'created.*holder'",
-			"sudo test -f /var/lib/rancher/preload/docker/images.tgz.done",
+			"docker ps | grep inuser", "docker ps | grep fromdisk", "sudo system-docker ps | grep insystem", "docker ps -a | grep -i 'created.*holder'",
+			"sudo test -f /var/lib/rancher/preload/docker/images.tgz.done", "sudo sh -c 'test -f /var/lib/rancher/preload/disks/*/docker/carried.tar.done'",
 		} {
 			g.eventually(t, command, time.Minute, g.succeeds(command))
 		}
+		g.root(t, "blockdev --rereadpt /dev/vdb") // fails as long as the disk is mounted
 		if log := g.root(t, "cat /var/log/messages /var/log/system-docker.log"); !strings.Contains(log, "damaged.tar") {
 			t.Error("no log tells of the damaged archive")
 		}

@@ -73,10 +73,12 @@ const (
 	CataloguesDir = "/var/lib/rancher/cache/catalogues"
 	// CommandsDone says which start commands need not run again.
 	CommandsDone = ConfDir + "/commands-done.json"
-	// PreloadSystem and PreloadUser are where people put archives of images for
-	// the two daemons.
-	PreloadSystem = "/var/lib/rancher/preload/system-docker"
-	PreloadUser   = "/var/lib/rancher/preload/docker"
+	// PreloadDir is where people put archives of images, in a folder for each of
+	// the two daemons. PreloadDisks is for what was loaded from disks.
+	PreloadDir    = "/var/lib/rancher/preload"
+	PreloadSystem = "system-docker"
+	PreloadUser   = "docker"
+	PreloadDisks  = PreloadDir + "/disks"
 	// SSHKeyDir holds the SSH server's host keys.
 	SSHKeyDir = ConfDir + "/ssh"
 )

@@ -4,12 +4,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
+	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
 	"github.com/bulkhead-os/bulkhead/sysdocker/preload"
 )
@@ -134,24 +135,36 @@ func (b bringer) pull(ctx context.Context, c plan.Configured) error {
 	return b.engine.PullImage(ctx, ref, b.login(ref))
 }
 
-// loadArchives loads the archives that people left for a daemon, and waits for
-// the daemon if there are any.
-func loadArchives(ctx context.Context, engine *dockerapi.Client, dir string, log *slog.Logger) {
-	if files, err := os.ReadDir(dir); err != nil || len(files) == 0 {
+// loadArchives loads the archives that people left for a daemon, in its folder
+// of the state and on disks, and waits for the daemon if there are any.
+func loadArchives(ctx context.Context, engine *dockerapi.Client, folder string, log *slog.Logger) {
+	folders := []preload.Folder{preload.At(filepath.Join(layout.PreloadDir, folder))}
+	disks, err := preload.Disks()
+	if err != nil {
+		log.Error("images are not preloaded", "error", err)
+	}
+	for _, d := range disks {
+		defer d.Close()
+		folders = append(folders, d.Folder(folder))
+	}
+	folders = slices.DeleteFunc(folders, preload.Folder.Empty)
+	if len(folders) == 0 {
 		return
 	}
 	for pause := time.Second; ; pause = min(2*pause, configuredLastPause) {
 		info, err := engine.Info(ctx)
 		if err == nil {
-			if _, err = preload.Archives(ctx, engine, info.ID, dir, log); err != nil {
-				log.Error("images are not preloaded", "error", err)
+			for _, f := range folders {
+				if _, err := preload.Archives(ctx, engine, info.ID, f, log); err != nil {
+					log.Error("images are not preloaded", "error", err)
+				}
 			}
 			return
 		}
 		if ctx.Err() != nil {
 			return
 		}
-		log.Info("preload waits for the daemon", "dir", dir, "error", err)
+		log.Info("preload waits for the daemon", "folder", folder, "error", err)
 		sleep(ctx, pause)
 	}
 }

@@ -14,16 +14,33 @@ import (
 	"strings"
 )
 
-// stampSuffix marks the file beside an archive that says what was loaded, and
-// where to.
+// stampSuffix marks the file that says what of an archive was loaded, and where
+// to.
 const stampSuffix = ".done"
 
-// Archives loads the image archives that people put into dir, as `docker save`
-// makes them, compressed or not: each once per content and per store, whose
-// name changes when its images are thrown away. One that cannot be loaded is
-// told and tried again at the next boot. It returns how many were loaded.
-func Archives(ctx context.Context, store Store, storeID, dir string, log *slog.Logger) (loaded int, err error) {
-	entries, err := os.ReadDir(dir)
+// A Folder holds image archives that people put there.
+type Folder struct {
+	Name string // for people
+	Dir  string
+	// Stamps is the folder for what is remembered about each archive.
+	Stamps string
+}
+
+// At returns the folder that remembers what was loaded beside the archives.
+func At(dir string) Folder { return Folder{Name: dir, Dir: dir, Stamps: dir} }
+
+// Empty tells whether there is nothing to load.
+func (f Folder) Empty() bool {
+	entries, err := os.ReadDir(f.Dir)
+	return err != nil || len(entries) == 0
+}
+
+// Archives loads the archives in a folder, as `docker save` makes them,
+// compressed or not: each once per content and per store, whose name changes
+// when its images are thrown away. One that cannot be loaded is told and tried
+// again at the next boot. It returns how many were loaded.
+func Archives(ctx context.Context, store Store, storeID string, f Folder, log *slog.Logger) (loaded int, err error) {
+	entries, err := os.ReadDir(f.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
@@ -35,14 +52,14 @@ func Archives(ctx context.Context, store Store, storeID, dir string, log *slog.L
 		if !IsArchive(e.Name()) || e.IsDir() || ctx.Err() != nil {
 			continue
 		}
-		path := filepath.Join(dir, e.Name())
-		did, err := loadOnce(ctx, store, storeID, path)
+		archive := filepath.Join(f.Name, e.Name())
+		did, err := loadOnce(ctx, store, storeID, filepath.Join(f.Dir, e.Name()), filepath.Join(f.Stamps, e.Name()+stampSuffix))
 		switch {
 		case err != nil:
-			errs = append(errs, fmt.Errorf("preload %s: %w", path, err))
+			errs = append(errs, fmt.Errorf("preload %s: %w", archive, err))
 		case did:
 			loaded++
-			log.Info("images preloaded", "archive", path)
+			log.Info("images preloaded", "archive", archive)
 		}
 	}
 	return loaded, errors.Join(append(errs, ctx.Err())...)
@@ -58,7 +75,7 @@ func IsArchive(name string) bool {
 	return false
 }
 
-func loadOnce(ctx context.Context, store Store, storeID, path string) (loaded bool, err error) {
+func loadOnce(ctx context.Context, store Store, storeID, path, stampFile string) (loaded bool, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return false, err
@@ -73,7 +90,7 @@ func loadOnce(ctx context.Context, store Store, storeID, path string) (loaded bo
 	}
 	// The file's own marks first: reading gigabytes takes a while.
 	marks := fmt.Sprintf("%d %d", info.Size(), info.ModTime().UnixNano())
-	old, err := os.ReadFile(path + stampSuffix)
+	old, err := os.ReadFile(stampFile)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, err
 	}
@@ -90,7 +107,7 @@ func loadOnce(ctx context.Context, store Store, storeID, path string) (loaded bo
 			return false, err
 		}
 		if digest := hex.EncodeToString(sum.Sum(nil)); digest == strings.TrimSpace(digest0) {
-			return false, stamp(path, storeID, marks, digest)
+			return false, stamp(stampFile, storeID, marks, digest)
 		}
 		if _, err := f.Seek(0, io.SeekStart); err != nil {
 			return false, err
@@ -103,14 +120,17 @@ func loadOnce(ctx context.Context, store Store, storeID, path string) (loaded bo
 	if _, err := io.Copy(io.Discard, in); err != nil {
 		return true, err
 	}
-	return true, stamp(path, storeID, marks, hex.EncodeToString(sum.Sum(nil)))
+	return true, stamp(stampFile, storeID, marks, hex.EncodeToString(sum.Sum(nil)))
 }
 
 // stamp is written after the images are in the store, not before.
-func stamp(path, storeID, marks, digest string) error {
-	temp := path + stampSuffix + ".new"
+func stamp(file, storeID, marks, digest string) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	temp := file + ".new"
 	if err := os.WriteFile(temp, []byte(storeID+"\n"+marks+"\n"+digest+"\n"), 0o644); err != nil {
 		return err
 	}
-	return os.Rename(temp, path+stampSuffix)
+	return os.Rename(temp, file)
 }

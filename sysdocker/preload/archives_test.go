@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -59,7 +60,7 @@ func TestArchives(t *testing.T) {
 	} {
 		step.change()
 		s := &readingStore{}
-		n, err := Archives(t.Context(), s, step.store, dir, slog.New(slog.DiscardHandler))
+		n, err := Archives(t.Context(), s, step.store, At(dir), slog.New(slog.DiscardHandler))
 		if (err != nil) != step.fails || n != len(step.want) {
 			t.Errorf("%s: %d loaded, %v", step.name, n, err)
 		}
@@ -67,7 +68,32 @@ func TestArchives(t *testing.T) {
 			t.Errorf("%s: %s", step.name, diff)
 		}
 	}
-	if n, err := Archives(t.Context(), &readingStore{}, "x", filepath.Join(dir, "none"), slog.New(slog.DiscardHandler)); n != 0 || err != nil {
+	if n, err := Archives(t.Context(), &readingStore{}, "x", At(filepath.Join(dir, "none")), slog.New(slog.DiscardHandler)); n != 0 || err != nil {
 		t.Errorf("without a directory: %d, %v", n, err)
+	}
+}
+
+// A disk cannot be written to.
+func TestArchivesWithStampsElsewhere(t *testing.T) {
+	f := Folder{Name: "/dev/sdx/docker", Dir: t.TempDir(), Stamps: filepath.Join(t.TempDir(), "disks", "1234-ABCD")}
+	if !f.Empty() {
+		t.Error("a folder without archives is not empty")
+	}
+	for name, text := range map[string]string{"a.tar": "a", "b.tar": "bad"} {
+		if err := os.WriteFile(filepath.Join(f.Dir, name), []byte(text), 0o400); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if f.Empty() {
+		t.Error("a folder with archives is empty")
+	}
+	for boot, want := range []int{1, 0} {
+		n, err := Archives(t.Context(), &readingStore{}, "one", f, slog.New(slog.DiscardHandler))
+		if n != want || err == nil || !strings.Contains(err.Error(), "/dev/sdx/docker/b.tar") {
+			t.Errorf("boot %d: %d loaded, want %d; %v", boot, n, want, err)
+		}
+	}
+	if left, err := filepath.Glob(f.Dir + "/*"); err != nil || len(left) != 2 {
+		t.Errorf("in the folder: %v, %v", left, err)
 	}
 }
