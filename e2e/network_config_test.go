@@ -61,7 +61,11 @@ func TestNetworkConfig(t *testing.T) {
 	options.Disks = []qemutest.Disk{{Path: stateDisk(t)}, {Path: stick}}
 	g := start(t, options, seed)
 
-	t.Run("a server that is silent", g.checkSilent)
+	t.Run("a server that is silent", func(t *testing.T) {
+		g.checkSilent(t)
+		// It starts before the wait is over, and anew with what is known then.
+		g.eventually(t, "user Docker is as configured", time.Minute, g.succeeds("docker network inspect bridge | grep -q 172.30.0.1"))
+	})
 	t.Run("interfaces are as configured", func(t *testing.T) {
 		for _, want := range []struct{ command, text string }{
 			{"ip -br -4 addr show eth0", "10.0.2.15/24"},
@@ -97,7 +101,7 @@ func TestNetworkConfig(t *testing.T) {
 	t.Run("a restart of the service disturbs nobody", func(t *testing.T) {
 		before := g.sh(t, "ip -br addr | grep -v veth")
 		g.root(t, "system-docker restart network")
-		g.awaitHealthy(t, time.Minute)
+		g.eventually(t, "the network service is healthy", time.Minute, g.succeeds("sudo system-docker inspect -f '{{.State.Health.Status}}' network | grep -qx healthy"))
 		if after := g.sh(t, "ip -br addr | grep -v veth"); after != before {
 			t.Errorf("addresses before:\n%s\nafter:\n%s", before, after)
 		}
