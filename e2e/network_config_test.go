@@ -52,7 +52,7 @@ func TestNetworkConfig(t *testing.T) {
 		return []string{"-netdev", "hubport,id=hub" + n + ",hubid=1", "-device", "virtio-net-pci,netdev=hub" + n + ",mac=52:54:00:00:00:0" + n + ",romfile="}
 	}
 	args := slices.Concat(card("1"), card("2"), card("3"), []string{"-device", "pcie-root-port,id=slot4,chassis=4"})
-	options := netBoot(t, silentServer(t))
+	options := netBoot(t, "rancher.cloud_init.datasources=[ec2:"+silent(t)+",nocloud] rancher.state.directory=sub/dir")
 	options.Args = args
 	stick := filepath.Join(t.TempDir(), "stick.img")
 	if err := qemutest.MakeDisk(stick, 64); err != nil {
@@ -101,7 +101,7 @@ func TestNetworkConfig(t *testing.T) {
 	t.Run("a restart of the service disturbs nobody", func(t *testing.T) {
 		before := g.sh(t, "ip -br addr | grep -v veth")
 		g.root(t, "system-docker restart network")
-		g.eventually(t, "the network service is healthy", time.Minute, g.succeeds("sudo system-docker inspect -f '{{.State.Health.Status}}' network | grep -qx healthy"))
+		g.awaitHealthy(t, time.Minute, "cloud-init") // whose health tells of the silent server
 		if after := g.sh(t, "ip -br addr | grep -v veth"); after != before {
 			t.Errorf("addresses before:\n%s\nafter:\n%s", before, after)
 		}

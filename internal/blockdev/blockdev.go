@@ -44,6 +44,10 @@ func (d Device) String() string {
 	return fmt.Sprintf("%s (%s, %d MiB)", d.Path, kind, d.Size>>20)
 }
 
+// HasLabel tells whether the file system has this label, whatever its case:
+// those of FAT are often upper case.
+func (d Device) HasLabel(label string) bool { return strings.EqualFold(d.Info.Label, label) }
+
 // List returns the block devices under a root directory ("/") that have
 // content, with partitions before the disk they are on and disks in the order
 // of their names. A device that cannot be read (a drive without medium) is

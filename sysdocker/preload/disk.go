@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -35,7 +34,7 @@ func Disks() ([]Disk, error) {
 	var disks []Disk
 	var errs []error
 	for _, device := range devices {
-		if device.Info.Type == "" || !strings.EqualFold(device.Info.Label, DiskLabel) {
+		if !device.HasLabel(DiskLabel) {
 			continue
 		}
 		root, err := mount(device)

@@ -97,13 +97,11 @@ func deviceNames() (string, error) {
 	return names.String(), nil
 }
 
-// candidates returns the devices that may be a disk. FAT labels are often
-// upper case.
+// candidates returns the devices that may be a disk.
 func candidates(devices []blockdev.Device, disk *platform.Disk) []blockdev.Device {
 	var found []blockdev.Device
 	for _, d := range devices {
-		labelled := d.Info.Type != "" && slices.ContainsFunc(disk.Labels, func(label string) bool { return strings.EqualFold(d.Info.Label, label) })
-		if labelled || disk.Optical && strings.HasPrefix(d.Name, "sr") {
+		if slices.ContainsFunc(disk.Labels, d.HasLabel) || disk.Optical && strings.HasPrefix(d.Name, "sr") {
 			found = append(found, d)
 		}
 	}
