@@ -17,7 +17,7 @@ func TestDebianConsole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := start(t, qemutest.Options{ISO: iso, Disks: []qemutest.Disk{{Path: stateDisk(t)}}}, seed)
+	g := start(t, qemutest.Options{ISO: iso, Disks: []qemutest.Disk{{Path: stateDisk(t, nil)}}}, seed)
 	file, err := os.Open(archive)
 	if err != nil {
 		t.Fatal(err)

@@ -209,7 +209,7 @@ func TestEachMistakeAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := start(t, qemutest.Options{ISO: iso, Disks: []qemutest.Disk{{Path: stateDisk(t)}}}, seed, provoked)
+	g := start(t, qemutest.Options{ISO: iso, Disks: []qemutest.Disk{{Path: stateDisk(t, nil)}}}, seed, provoked)
 	for _, m := range mistakesAtRunTime {
 		t.Run("run time/"+m.name, func(t *testing.T) {
 			g.leaveMistakes(t, []mistake{m})

@@ -58,7 +58,7 @@ func TestNetworkConfig(t *testing.T) {
 	if err := qemutest.MakeDisk(stick, 64); err != nil {
 		t.Fatal(err)
 	}
-	options.Disks = []qemutest.Disk{{Path: stateDisk(t)}, {Path: stick}}
+	options.Disks = []qemutest.Disk{{Path: stateDisk(t, nil)}, {Path: stick}}
 	g := start(t, options, seed)
 
 	t.Run("a server that is silent", func(t *testing.T) {

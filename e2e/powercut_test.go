@@ -26,7 +26,7 @@ type loggedDisk struct {
 func newLoggedDisk(t *testing.T) loggedDisk {
 	t.Helper()
 	qemutest.Need(t, "cp", "e2fsck", "debugfs")
-	path := stateDisk(t)
+	path := stateDisk(t, nil)
 	d := loggedDisk{Disk: qemutest.Disk{Path: path, WriteLog: path + ".log"}, base: path + ".base"}
 	if err := qemutest.CopyDisk(t.Context(), d.base, path); err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -65,9 +66,9 @@ func TestKillAnything(t *testing.T) {
 			if got := workload("stays"); got != pid {
 				t.Errorf("process of the workload = %s; want %s as before", got, pid)
 			}
-			g.sh(t, "docker run --rm %s true", image)
 		})
 	}
+	g.sh(t, "docker run --rm %s true", image)
 	g.awaitHealthy(t, 90*time.Second)
 }
 
@@ -88,11 +89,30 @@ func TestMistakes(t *testing.T) {
 	t.Parallel()
 	iso := artifact(t, isoName)
 	seed := brokenSeed(t, mistakesOnDisk)
-	state := stateDisk(t)
+	state := stateDisk(t, map[string]string{
+		"etc/docker/system-docker.json":         `{"no-such-key": 1}`,
+		"etc/docker/daemon.json":                `{"log-level": `,
+		"var/lib/rancher/conf/cloud-config.yml": "#cloud-config\nrancher: {console: nowhere}\n",
+	})
 	allow := regexp.MustCompile(`bulkhead: FAILED|daemon\.json|system-docker\.json`)
-	g := start(t, qemutest.Options{ISO: iso, Disks: []qemutest.Disk{{Path: state}}}, seed, allow)
+	o := seed.in(qemutest.Options{ISO: iso, Disks: []qemutest.Disk{{Path: state}}})
+	g := &guest{VM: qemutest.StartT(t, o, allow), key: seed.key}
+	if user, err := g.awaitSystem(0); err != nil || user != "not ready" {
+		t.Fatalf("user Docker %s, error %v; want not ready and none", user, err)
+	}
 
 	t.Run("on the configuration disk", func(t *testing.T) { g.checkNamed(t, mistakesOnDisk, onDisk) })
+	t.Run("in both daemon.json, at boot", func(t *testing.T) {
+		said := strings.Join(g.Console.Since(0), "\n")
+		for _, cause := range []string{"system-docker.json", "no-such-key", "daemon.json", "System Docker has no console nowhere"} {
+			if !strings.Contains(said, cause) {
+				t.Errorf("the console does not say %q", cause)
+			}
+		}
+		g.root(t, "system-docker info")
+		g.root(t, "rm /etc/docker/daemon.json")
+		g.eventually(t, "user Docker starts by itself once the file is right", 60*time.Second, g.succeeds("docker info"))
+	})
 	t.Run("in the user's daemon.json, while the system runs", func(t *testing.T) {
 		mark := g.Console.Mark()
 		g.root(t, `echo '{"log-level": "chatty"}' > /etc/docker/daemon.json; system-docker restart docker`)
@@ -103,41 +123,39 @@ func TestMistakes(t *testing.T) {
 		g.root(t, "rm /etc/docker/daemon.json; system-docker restart docker")
 		g.eventually(t, "user Docker answers", 60*time.Second, g.succeeds("docker info"))
 	})
-	t.Run("in both daemon.json and ten files, at boot", func(t *testing.T) {
-		g.leaveMistakes(t, mistakesAtRunTime)
-		g.root(t, "ros config set rancher.console nowhere")
-		mark := g.Console.Mark()
-		g.root(t, `echo '{"no-such-key": 1}' > /etc/docker/system-docker.json; echo '{"log-level": ' > /etc/docker/daemon.json; sync`)
-		down, err := g.reset(t, func() {
-			if err := g.Monitor.CtrlAltDel(t.Context()); err != nil {
+	if full() {
+		t.Run("in ten files, at a later boot", func(t *testing.T) {
+			g.leaveMistakes(t, mistakesAtRunTime)
+			if err := g.restart(t, func() { g.try(t, "sudo reboot") }); err != nil {
 				t.Fatal(err)
 			}
+			g.checkNamed(t, mistakesAtRunTime, atRunTime)
 		})
-		if err != nil {
+	}
+	t.Run("Ctrl-Alt-Del", func(t *testing.T) {
+		if _, err := g.reset(t, func() { g.ctrlAltDel(t) }); err != nil {
 			t.Fatal(err)
 		}
-		if user, err := g.awaitSystem(down); err != nil || user != "not ready" {
-			t.Fatalf("user Docker %s, error %v; want not ready and none", user, err)
-		}
-		said := strings.Join(g.Console.Since(mark), "\n")
-		for _, cause := range []string{"system-docker.json", "no-such-key", "daemon.json", "System Docker has no console nowhere"} {
-			if !strings.Contains(said, cause) {
-				t.Errorf("the console does not say %q", cause)
-			}
-		}
-		g.checkNamed(t, mistakesAtRunTime, atRunTime)
-		g.root(t, "system-docker info")
-		g.root(t, "rm /etc/docker/daemon.json")
-		g.eventually(t, "user Docker starts by itself once the file is right", 60*time.Second, g.succeeds("docker info"))
 	})
 }
 
-// stateDisk makes an empty state disk for one test.
-func stateDisk(t *testing.T) string {
+// stateDisk makes a state disk that holds files, by their path in it, for one
+// test.
+func stateDisk(t *testing.T, files map[string]string) string {
 	t.Helper()
 	qemutest.Need(t, "mkfs.ext4", "dumpe2fs")
+	folder := t.TempDir()
+	for name, text := range files {
+		name = filepath.Join(folder, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 	path := filepath.Join(t.TempDir(), "state.img")
-	if err := qemutest.MakeExt4(t.Context(), path, "RANCHER_STATE", 8<<10); err != nil {
+	if err := qemutest.MakeExt4(t.Context(), path, "RANCHER_STATE", 8<<10, folder); err != nil {
 		t.Fatal(err)
 	}
 	return path

@@ -91,7 +91,7 @@ func TestEnginesOutliveAReboot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := start(t, qemutest.Options{ISO: iso, Disks: []qemutest.Disk{{Path: stateDisk(t)}}}, seed)
+	g := start(t, qemutest.Options{ISO: iso, Disks: []qemutest.Disk{{Path: stateDisk(t, nil)}}}, seed)
 	g.needImage(t)
 	chosen := g.shippedImage(t, "docker").derive(t, "e2e/docker:chosen", map[string]program{"/e2e": nil}, engineLabel("29.99.0"))
 	g.bring(t, chosen, "/opt/chosen.tar")

@@ -36,7 +36,7 @@ func TestPublishedPortsAndGateways(t *testing.T) {
 		}
 		g.eventually(t, "page from "+addr, 10*time.Second, func() error { return pageSays(t.Context(), addr, "hello from the ship") })
 	})
-	n := times(10, 100)
+	n := times(3, 100)
 	t.Run(fmt.Sprintf("%d containers in a row ping their gateway", n), func(t *testing.T) {
 		g.needImage(t)
 		for i := range n {

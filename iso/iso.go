@@ -244,7 +244,7 @@ func (b *builder) compile(ctx context.Context) (err error) {
 }
 
 func (b *builder) prepareKernel(ctx context.Context) (err error) {
-	b.kernel, err = kernel.Prepare(ctx, filepath.Join(b.Derived, "kernel"), b.archive, b.kernelPkg, b.tools)
+	b.kernel, err = kernel.Prepare(ctx, filepath.Join(b.Derived, "kernel", b.Compression.Name), b.archive, b.kernelPkg, b.Compression.Modules, b.tools)
 	return err
 }
 

@@ -38,6 +38,9 @@ type VM struct {
 
 	mu    sync.Mutex // guards what follows
 	allow []*regexp.Regexp
+	// again is set once the machine was reset because the emulator broke it, and
+	// broken until it boots.
+	again, broken bool
 }
 
 // errMachineEnd is the cause of waits that end because QEMU ended.
@@ -67,17 +70,43 @@ func Start(ctx context.Context, dir string, o Options, allow ...*regexp.Regexp) 
 	}
 	vm.ctx, vm.cancel = context.WithCancelCause(ctx)
 	go vm.reap()
-	vm.Console = NewConsole(func(line string) {
-		if err := scan(line, vm.allowed()); err != nil {
-			vm.cancel(err)
-		}
-	})
+	vm.Console = NewConsole(vm.judge)
 	if err := vm.connect(o.SSHPort); err != nil {
 		vm.cancel(err)
 		<-vm.exited
 		return nil, vm.explain("start", 0, err)
 	}
 	return vm, nil
+}
+
+// judge looks at a line of the console.
+func (vm *VM) judge(line string) {
+	if vm.excuse(line) {
+		return
+	}
+	if err := scan(line, vm.allowed()); err != nil {
+		vm.cancel(err)
+	}
+}
+
+// excuse reports whether a line is owed to the emulator. The first time that it
+// breaks the machine as that boots, the machine is reset.
+func (vm *VM) excuse(line string) bool {
+	vm.mu.Lock()
+	defer vm.mu.Unlock()
+	switch {
+	case !vm.again && emulatorFault.MatchString(line):
+		vm.again, vm.broken = true, true
+		fmt.Printf("the emulator broke the machine in %s, which is reset: %s\n", vm.Dir, line)
+		go func() {
+			if err := vm.Monitor.Execute(vm.ctx, "system_reset", nil, nil); err != nil {
+				vm.cancel(fmt.Errorf("reset: %w", err))
+			}
+		}()
+	case strings.Contains(line, "] Linux version "):
+		vm.broken = false
+	}
+	return vm.broken
 }
 
 func (vm *VM) allowed() []*regexp.Regexp {
@@ -147,10 +176,10 @@ func (vm *VM) connect(sshPort int) error {
 	if vm.serial, err = dialUnix(ctx, filepath.Join(vm.Dir, consoleSocket)); err != nil {
 		return err
 	}
-	go vm.Console.drain(vm.serial)
 	if vm.Monitor, err = DialMonitor(ctx, filepath.Join(vm.Dir, monitorSocket)); err != nil {
 		return err
 	}
+	go vm.Console.drain(vm.serial)
 	vm.SSHAddr = fmt.Sprintf("127.0.0.1:%d", sshPort)
 	if sshPort == 0 {
 		if vm.SSHAddr, err = vm.forwarded(ctx, 22); err != nil {

@@ -57,13 +57,14 @@ type Kernel struct {
 }
 
 // Prepare makes the kernel from the linux-image package, or finds it in dir
-// from an earlier build.
-func Prepare(ctx context.Context, dir string, archive *debian.Archive, pkg debian.Package, ts *tools.Tools) (*Kernel, error) {
+// from an earlier build. The image of modules is made by mkfs.erofs with the
+// options packing.
+func Prepare(ctx context.Context, dir string, archive *debian.Archive, pkg debian.Package, packing []string, ts *tools.Tools) (*Kernel, error) {
 	code, err := fingerprint.Of(self)
 	if err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256([]byte(code + pkg.SHA256))
+	sum := sha256.Sum256([]byte(code + pkg.SHA256 + strings.Join(packing, " ")))
 	dir = filepath.Join(dir, hex.EncodeToString(sum[:16]))
 	k, err := open(dir, pkg)
 	if err == nil {
@@ -76,7 +77,7 @@ func Prepare(ctx context.Context, dir string, archive *debian.Archive, pkg debia
 	if err := os.MkdirAll(work, 0o755); err != nil {
 		return nil, err
 	}
-	if err := unpack(ctx, archive.Path(pkg), work, version(pkg), ts); err != nil {
+	if err := unpack(ctx, archive.Path(pkg), work, version(pkg), packing, ts); err != nil {
 		return nil, fmt.Errorf("kernel %s: %w", pkg.Version, err)
 	}
 	// Earlier ones are of no more use.
@@ -109,7 +110,7 @@ func open(dir string, pkg debian.Package) (*Kernel, error) {
 	return k, err
 }
 
-func unpack(ctx context.Context, deb, dir, version string, ts *tools.Tools) error {
+func unpack(ctx context.Context, deb, dir, version string, packing []string, ts *tools.Tools) error {
 	boot := map[string]string{"boot/vmlinuz-" + version: "vmlinuz", "boot/config-" + version: "config"}
 	base := "usr/lib/modules/" + version + "/"
 	all := make(modules)
@@ -186,7 +187,7 @@ func unpack(ctx context.Context, deb, dir, version string, ts *tools.Tools) erro
 	if err := indexAll(ctx, root, further, version, lists, ts); err != nil {
 		return err
 	}
-	return pack(ctx, filepath.Join(root, layout.ModulesImageAt), filepath.Join(dir, "modules.erofs"), ts)
+	return pack(ctx, filepath.Join(root, layout.ModulesImageAt), filepath.Join(dir, "modules.erofs"), packing, ts)
 }
 
 // indexAll makes the index of further and of what will be mounted there from
@@ -213,11 +214,10 @@ func indexAll(ctx context.Context, root, further, version string, lists map[stri
 }
 
 // pack makes an image of the modules in folder and leaves the folder empty.
-// One stream of LZMA for all of them is a fifth smaller than the single .ko.xz,
-// which have much in common.
-func pack(ctx context.Context, folder, image string, ts *tools.Tools) error {
-	err := ts.Run(ctx, "mkfs.erofs", "--quiet", "-zlzma,level=6", "-C1048576", "-Eall-fragments,ztailpacking",
-		"-x-1", "-Uclear", "-T"+strconv.FormatInt(tree.Epoch.Unix(), 10), "--all-time", "--all-root", image, folder)
+func pack(ctx context.Context, folder, image string, packing []string, ts *tools.Tools) error {
+	args := slices.Concat([]string{"--quiet"}, packing, []string{
+		"-x-1", "-Uclear", "-T" + strconv.FormatInt(tree.Epoch.Unix(), 10), "--all-time", "--all-root", image, folder})
+	err := ts.Run(ctx, "mkfs.erofs", args...)
 	if err != nil {
 		return fmt.Errorf("image of the modules: %w", err)
 	}

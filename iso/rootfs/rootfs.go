@@ -157,7 +157,7 @@ func Make(ctx context.Context, c Content, ts *tools.Tools, work, cache string) (
 		return "", fmt.Errorf("root tree: %w", err)
 	}
 	defer os.Remove(archive)
-	cache = filepath.Join(cache, c.Compression.name)
+	cache = filepath.Join(cache, c.Compression.Name)
 	file := filepath.Join(cache, sum+".erofs")
 	if _, err := os.Stat(file); err == nil {
 		return file, nil
