@@ -70,7 +70,7 @@ runcmd:
 - []
 - echo "runcmd as text" >> /run/starts
 - [sh, -c, 'echo "runcmd as list" >> /run/starts']
-- tar -c -C / usr/bin/ros | docker import - started:e2e && docker run --rm started:e2e /usr/bin/ros --version > /run/runcmd-docker
+- tar -c -C / usr/bin/tini-static | docker import - started:e2e && docker run --rm started:e2e /usr/bin/tini-static --version > /run/runcmd-docker
 final_message: "configured, up $UPTIME s"
 power_state: {mode: poweroff, condition: [test, -e, /nonexistent]}
 rancher:
@@ -133,14 +133,14 @@ func TestConfiguration(t *testing.T) {
 			{"clear password", qemutest.LoginPassword("dora", "battery staple"), true},
 			{"key", qemutest.LoginKey("bob", bob), true},
 			{"keys of the machine for boot2docker's user", qemutest.LoginKey("docker", seed.key), true},
-			// After some of these sshd keeps everybody who comes from here out for some seconds.
+			// After five of these sshd keeps everybody who comes from here out for 24 s.
 			{"wrong password", qemutest.LoginPassword("anna", "correct horses"), false},
 			{"locked", qemutest.LoginPassword("carl", "correct horse"), false},
 			{"no password configured", qemutest.LoginPassword("rancher", "rancher"), false},
-			{"empty password", qemutest.LoginPassword("bob", ""), false},
 			{"root", qemutest.LoginPassword("root", ""), false},
 			{"somebody's key for another account", qemutest.LoginKey("rancher", bob), false},
-		} {
+			{"empty password", qemutest.LoginPassword("bob", ""), false},
+		}[:times(9, 10)] {
 			t.Run(tt.name, func(t *testing.T) {
 				if works, err := g.AcceptsSSH(tt.login); err != nil || works != tt.works {
 					t.Errorf("login works: %v, %v; want %v", works, err, tt.works)
