@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -144,18 +143,8 @@ func TestMistakes(t *testing.T) {
 func stateDisk(t *testing.T, files map[string]string) string {
 	t.Helper()
 	qemutest.Need(t, "mkfs.ext4", "dumpe2fs")
-	folder := t.TempDir()
-	for name, text := range files {
-		name = filepath.Join(folder, name)
-		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
 	path := filepath.Join(t.TempDir(), "state.img")
-	if err := qemutest.MakeExt4(t.Context(), path, "RANCHER_STATE", 8<<10, folder); err != nil {
+	if err := qemutest.MakeExt4(t.Context(), path, "RANCHER_STATE", 8<<10, files); err != nil {
 		t.Fatal(err)
 	}
 	return path

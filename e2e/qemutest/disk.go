@@ -35,17 +35,19 @@ func CopyDisk(ctx context.Context, path, from string) error {
 	return run(ctx, "cp", "--sparse=always", from, path)
 }
 
-// MakeExt4 makes a sparse raw disk image with an ext4 file system over the
-// whole of it, which holds a copy of what is in folder, unless that is "".
-func MakeExt4(ctx context.Context, path, label string, megabytes int64, folder string) error {
-	if err := MakeDisk(path, megabytes); err != nil {
-		return err
-	}
-	args := []string{"-q", "-F", "-L", label}
-	if folder != "" {
-		args = append(args, "-d", folder)
-	}
-	return run(ctx, "mkfs.ext4", append(args, path)...)
+// MakeExt4 makes a sparse raw disk image with an ext4 file system of files, by
+// path, over the whole of it.
+func MakeExt4(ctx context.Context, path, label string, megabytes int64, files map[string]string) error {
+	return withTree(files, func(tree string) error {
+		if err := MakeDisk(path, megabytes); err != nil {
+			return err
+		}
+		args := []string{"-q", "-F", "-L", label}
+		if len(files) > 0 {
+			args = append(args, "-d", tree)
+		}
+		return run(ctx, "mkfs.ext4", append(args, path)...)
+	})
 }
 
 // Ext4Clean returns nil when the ext4 file system in a disk image was

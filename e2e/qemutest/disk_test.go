@@ -31,7 +31,7 @@ func TestExt4CleanJudgesHeader(t *testing.T) {
 func TestMakeExt4IsClean(t *testing.T) {
 	Need(t, "mkfs.ext4", "dumpe2fs")
 	path := filepath.Join(t.TempDir(), "state.img")
-	if err := MakeExt4(t.Context(), path, "RANCHER_STATE", 64, ""); err != nil {
+	if err := MakeExt4(t.Context(), path, "RANCHER_STATE", 64, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := Ext4Clean(t.Context(), path); err != nil {

@@ -98,6 +98,16 @@ func WriteISO(ctx context.Context, path, label string, files map[string]string) 
 // writeTree lays files out in a directory for a program that makes the image
 // at path, where none is then.
 func writeTree(path string, files map[string]string, write func(tree string) error) error {
+	return withTree(files, func(tree string) error {
+		if err := os.RemoveAll(path); err != nil {
+			return err
+		}
+		return write(tree)
+	})
+}
+
+// withTree lays files out in a directory that is there as long as use runs.
+func withTree(files map[string]string, use func(tree string) error) error {
 	tree, err := os.MkdirTemp("", "seed-*")
 	if err != nil {
 		return err
@@ -112,10 +122,7 @@ func writeTree(path string, files map[string]string, write func(tree string) err
 			return err
 		}
 	}
-	if err := os.RemoveAll(path); err != nil {
-		return err
-	}
-	return write(tree)
+	return use(tree)
 }
 
 // writeVFAT makes a FAT image with the content of a directory.

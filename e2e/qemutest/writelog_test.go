@@ -112,7 +112,7 @@ func TestExt4FileIsRead(t *testing.T) {
 	Need(t, "mkfs.ext4", "e2fsck", "debugfs")
 	dir := t.TempDir()
 	image, file := filepath.Join(dir, "image"), filepath.Join(dir, "file")
-	if err := MakeExt4(t.Context(), image, "X", 64, ""); err != nil {
+	if err := MakeExt4(t.Context(), image, "X", 64, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(file, []byte("tea\n"), 0o644); err != nil {

@@ -68,7 +68,7 @@ func stateDisk(ctx context.Context, s settings, path string) error {
 	if s.noFormat {
 		return qemutest.MakeDisk(path, diskMB)
 	}
-	return qemutest.MakeExt4(ctx, path, "RANCHER_STATE", diskMB, "")
+	return qemutest.MakeExt4(ctx, path, "RANCHER_STATE", diskMB, nil)
 }
 
 // configDisk makes the config-2 disk.
