@@ -165,6 +165,9 @@ type Ready struct {
 	// Failure is a file in which the service says that it cannot become ready
 	// by itself. While it is there the orchestrator goes on without the service.
 	Failure string `yaml:"failure"`
+	// Waiting is a file that is there as long as the service itself waits for
+	// other services. No other is held back for it then.
+	Waiting string `yaml:"waiting"`
 	// Timeout is how long to wait before the orchestrator goes on without
 	// the service, with a complaint; 60 s when zero.
 	Timeout Duration `yaml:"timeout"`

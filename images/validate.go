@@ -151,6 +151,9 @@ func (s Service) validate(names map[string]bool) []error {
 		if r.Failure != "" && !path.IsAbs(r.Failure) {
 			fail("service.x-ready.failure: %q is not absolute", r.Failure)
 		}
+		if r.Waiting != "" && !path.IsAbs(r.Waiting) {
+			fail("service.x-ready.waiting: %q is not absolute", r.Waiting)
+		}
 		if set != 1 {
 			fail("service.x-ready: want exactly one of socket, docker and file")
 		}

@@ -118,8 +118,9 @@ func (e *engine) run(ctx context.Context, reload <-chan os.Signal) error {
 	background := context.WithoutCancel(ctx)
 	data := witness{files: []string{containerdDatabase(dataRoot), snapshotDatabase(dataRoot)}}
 	stopContainerd := keep(background, e.containerd)
-	stopDockerd := keep(background, e.dockerd)
 	defer stopContainerd()
+	awaitNetwork(ctx, e.log, dataRoot)
+	stopDockerd := keep(background, e.dockerd)
 	defer stopDockerd()
 
 	watch := time.NewTicker(lookClosely)

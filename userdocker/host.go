@@ -32,8 +32,10 @@ func prepare() error {
 			return err
 		}
 	}
-	if err := os.Remove(layout.UserConfigured); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	for _, file := range []string{layout.UserConfigured, layout.UserWaiting} {
+		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
 	err := os.Symlink(socketPath, layout.UserSocket)
 	if errors.Is(err, fs.ErrExist) {

@@ -2,15 +2,18 @@ package userdocker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
 	"github.com/google/renameio/v2"
+	"github.com/moby/moby/api/types/container"
 
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/internal/wait"
@@ -24,6 +27,10 @@ const (
 	// storageLimit is how long it waits for disks and mounts. Containers that
 	// start by themselves would find empty directories in their place.
 	storageLimit = 3 * time.Minute
+	// networkLimit is how long containers that start with the daemon wait for the
+	// network. The network service says that it is ready within
+	// rancher.network.dhcp_timeout of its start, address or not.
+	networkLimit = time.Minute
 )
 
 // awaitDisks waits until the machine's disks are there, if the configuration
@@ -39,14 +46,55 @@ func awaitDisks(ctx context.Context, log *slog.Logger) bool {
 		log.Warn("configuration is read in part", "err", err)
 	}
 	if cfg.HasDisks() {
-		if err := wait.For(ctx, configurationLimit, wait.File(layout.CloudInitLocal), nil); err != nil {
+		if err := awaitOthers(ctx, configurationLimit, layout.CloudInitLocal); err != nil {
 			log.Warn("start without this boot's configuration", "err", err)
 		}
-		if err := wait.For(ctx, storageLimit, wait.File(layout.StorageDone), nil); err != nil {
+		if err := awaitOthers(ctx, storageLimit, layout.StorageDone); err != nil {
 			log.Warn("start without the machine's disks", "err", err)
 		}
 	}
 	return exists(layout.StorageDone)
+}
+
+// awaitNetwork waits for the machine's network if there are containers that start
+// with the daemon. What they get from it they get when they start, once: name
+// servers, and the addresses that their ports are published on.
+func awaitNetwork(ctx context.Context, log *slog.Logger, dataRoot string) {
+	if !startsContainers(dataRoot) {
+		return
+	}
+	began := time.Now()
+	err := awaitOthers(ctx, networkLimit, layout.NetworkReady)
+	if err != nil {
+		log.Warn("containers start without the machine's network", "err", err)
+		return
+	}
+	log.Info("containers start with the machine's network", "waited", time.Since(began).Round(time.Millisecond))
+}
+
+// startsContainers tells whether a daemon with this data starts containers by
+// itself: those with a restart policy, and those of a swarm.
+func startsContainers(dataRoot string) bool {
+	if exists(filepath.Join(dataRoot, "swarm", "docker-state.json")) {
+		return true
+	}
+	configs, _ := filepath.Glob(filepath.Join(dataRoot, "containers", "*", "hostconfig.json"))
+	return slices.ContainsFunc(configs, func(path string) bool {
+		var c container.HostConfig
+		raw, err := os.ReadFile(path)
+		return err == nil && json.Unmarshal(raw, &c) == nil && !c.RestartPolicy.IsNone()
+	})
+}
+
+// awaitOthers waits for the file by which another service says that it is done,
+// and lets nobody be held back for this one meanwhile.
+func awaitOthers(ctx context.Context, limit time.Duration, path string) error {
+	if exists(path) {
+		return nil
+	}
+	err := os.WriteFile(layout.UserWaiting, nil, 0o644)
+	defer os.Remove(layout.UserWaiting)
+	return errors.Join(err, wait.For(ctx, limit, wait.File(path), nil))
 }
 
 func exists(path string) bool {

@@ -26,3 +26,27 @@ func TestTrust(t *testing.T) {
 		t.Errorf("with one (-want +got):\n%s", diff)
 	}
 }
+
+func TestStartsContainers(t *testing.T) {
+	for _, tt := range []struct {
+		path, content string
+		want          bool
+	}{
+		{"containers/a/hostconfig.json", `{"RestartPolicy":{"Name":"always","MaximumRetryCount":0}}`, true},
+		{"containers/a/hostconfig.json", `{"RestartPolicy":{"Name":"unless-stopped"}}`, true},
+		{"containers/a/hostconfig.json", `{"RestartPolicy":{"Name":"no"}}`, false},
+		{"containers/a/hostconfig.json", `{"RestartPolicy":{"Name":""}}`, false},
+		{"containers/a/hostconfig.json", `{"Restart`, false}, // cut off: the daemon does not start it either
+		{"swarm/docker-state.json", `{}`, true},
+		{"engine-id", "", false},
+	} {
+		root := t.TempDir()
+		file := filepath.Join(root, tt.path)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(tt.content), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if got := startsContainers(root); got != tt.want {
+			t.Errorf("%s with %s: %v; want %v", tt.path, tt.content, got, tt.want)
+		}
+	}
+}

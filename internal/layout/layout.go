@@ -186,6 +186,9 @@ const (
 	// UserFailure says in one line which mistake of the user keeps user Docker
 	// from starting; it is there only as long as that is so.
 	UserFailure = UserRunDir + "/failure"
+	// UserWaiting exists as long as user Docker waits for other services before
+	// it starts its daemon.
+	UserWaiting = UserRunDir + "/waiting"
 	// UserReload asks for a new start of the user daemon, if its file changed.
 	UserReload = UserRunDir + "/reload"
 	// UserReloading is what becomes of UserReload until the daemon answers.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -115,6 +116,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 		settled:    rec.settled,
 		recovered:  rec.recovered,
 		troubled:   problems.ofOS,
+		processors: runtime.NumCPU(),
 		booted: func(ctx context.Context, images int) {
 			rec.finish(images)
 			go keeper.run(ctx)

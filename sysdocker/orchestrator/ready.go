@@ -23,7 +23,7 @@ func (u *unit) ready(ctx context.Context) <-chan struct{} {
 		close(ready)
 		return ready
 	}
-	c := noted{u.condition(*u.service.Decl.Ready), u.service.Decl.Ready.Failure, u}
+	c := noted{u.condition(*u.service.Decl.Ready), u}
 	go func() {
 		err := wait.Until(ctx, c, func(waited time.Duration, last error) {
 			u.log.Info("waiting", "for", c, "since", waited.Round(time.Second), "last", last)
@@ -39,17 +39,21 @@ func (u *unit) ready(ctx context.Context) <-chan struct{} {
 // that is late, and lets nobody wait for one that says it cannot be ready.
 type noted struct {
 	wait.Condition
-	failure string // path of the file in which the service says so, or ""
-	unit    *unit
+	unit *unit
 }
 
 func (n noted) Check(ctx context.Context) error {
 	err := n.Condition.Check(ctx)
-	if err != nil {
-		n.unit.note("waiting for %s: %v", n.Condition, err)
+	if err == nil {
+		return nil
 	}
-	if why, readErr := os.ReadFile(n.failure); err != nil && readErr == nil {
+	n.unit.note("waiting for %s: %v", n.Condition, err)
+	declared := n.unit.service.Decl.Ready
+	if why, readErr := os.ReadFile(declared.Failure); readErr == nil {
 		n.unit.settle(errors.New(strings.TrimSpace(string(why))))
+	}
+	if _, statErr := os.Stat(declared.Waiting); statErr == nil {
+		n.unit.giveLead()
 	}
 	return err
 }
@@ -105,6 +109,7 @@ func (u *unit) settle(err error) {
 	switch {
 	case first:
 		u.stopClock()
+		u.giveLead()
 		u.supervisor.settled(u.service, began, err)
 		close(u.settled)
 	case wasLate && err == nil:
@@ -112,6 +117,12 @@ func (u *unit) settle(err error) {
 	case err == nil:
 		u.log.Info("service is ready again")
 	}
+}
+
+func (u *unit) hasSettled() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.isSettled
 }
 
 // release lets those go on that wait for a service which is not to run.

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -84,6 +83,9 @@ type supervisor struct {
 	further func(engines map[string]int) ([]plan.Service, error)
 	wipe    func(service string) error
 
+	// processors is how many services are brought up at a time, at least two.
+	processors int
+
 	turns  turns
 	loaded atomic.Int64
 	// launch runs a unit until ctx ends.
@@ -98,7 +100,7 @@ type supervisor struct {
 func (s *supervisor) run(ctx context.Context) error {
 	units := s.units()
 	s.fleet = units
-	s.turns.free = max(2, runtime.NumCPU())
+	s.turns.free = max(2, s.processors)
 	var running sync.WaitGroup
 	s.launch = func(u *unit, existing []dockerapi.Container) {
 		ctx, cancel := context.WithCancel(ctx)

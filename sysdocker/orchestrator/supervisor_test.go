@@ -3,11 +3,9 @@ package orchestrator
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -81,7 +79,8 @@ func startWith(t *testing.T, e *fakeEngine, file string, decls ...images.Declara
 				return nil
 			},
 		},
-		engine: e, images: e, log: slog.New(slog.DiscardHandler), decls: decls, services: declare(decls...),
+		processors: 2,
+		engine:     e, images: e, log: slog.New(slog.DiscardHandler), decls: decls, services: declare(decls...),
 		further: furtherFor(decls),
 		wipe:    func(service string) error { return e.call("wipe", service, works) },
 		drain: func() (func(), error) {
@@ -132,6 +131,16 @@ func (b *bench) pass(d time.Duration) {
 func (b *bench) expect(want ...string) {
 	b.Helper()
 	if diff := cmp.Diff(want, b.engine.took()); diff != "" {
+		b.Errorf("calls differ:\n%s", diff)
+	}
+}
+
+func (b *bench) expectInAnyOrder(want ...string) {
+	b.Helper()
+	got := b.engine.took()
+	slices.Sort(got)
+	slices.Sort(want)
+	if diff := cmp.Diff(want, got); diff != "" {
 		b.Errorf("calls differ:\n%s", diff)
 	}
 }
@@ -387,11 +396,7 @@ func TestUrgentFirst(t *testing.T) {
 		e.slow = time.Second
 		docker := service("docker")
 		docker.Service.Ready = &images.Ready{Docker: "/docker"}
-		var others []images.Declaration
-		for i := range max(2, runtime.NumCPU()) {
-			others = append(others, service(fmt.Sprintf("acpid%d", i)))
-		}
-		b := startOn(t, e, append(others, docker, service("network", "udev"), service("udev"))...)
+		b := startOn(t, e, service("acpid"), service("acpid2"), docker, service("network", "udev"), service("udev"))
 		b.pass(0)
 		calls := b.engine.took()
 		for _, want := range []string{"load docker", "load udev"} {
@@ -400,6 +405,45 @@ func TestUrgentFirst(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestEngineHasTheLeadWhileItStarts(t *testing.T) {
+	waiting := filepath.Join(t.TempDir(), "waiting")
+	for _, tt := range []struct {
+		until string
+		end   func(b *bench)
+	}{
+		{"it is ready", func(b *bench) { b.ready("docker") }},
+		{"it waits for other services", func(*bench) { _ = os.WriteFile(waiting, nil, 0o644) }},
+		{"it ends", func(b *bench) { b.engine.die("docker") }},
+		{"that takes too long", func(b *bench) { b.pass(headStart) }},
+	} {
+		_ = os.Remove(waiting)
+		synctest.Test(t, func(t *testing.T) {
+			e := newFakeEngine()
+			e.slow, e.slowStart = time.Second, time.Second
+			docker := service("docker")
+			docker.Service.Ready = &images.Ready{Docker: "/docker", Waiting: waiting}
+			b := startOn(t, e, docker, service("cloud-init"), service("syslog"), service("udev", "cloud-init"))
+			b.pass(5 * time.Second)
+			b.expectInAnyOrder("load cloud-init", "load docker", "create cloud-init", "create docker", "start cloud-init", "start docker")
+			tt.end(b)
+			b.pass(5 * time.Second)
+			calls := b.engine.took()
+			if !slices.Contains(calls, "start syslog") {
+				t.Errorf("calls after the lead, until %s = %q; want the start of syslog among them", tt.until, calls)
+			}
+			// The lead is for the boot.
+			b.ready("docker")
+			b.pass(10 * time.Second)
+			b.engine.took()
+			b.engine.die("docker")
+			b.engine.die("syslog")
+			b.engine.die("cloud-init")
+			b.pass(5 * time.Second)
+			b.expectInAnyOrder("start cloud-init", "start docker", "start syslog")
+		})
+	}
 }
 
 func TestEngineStopsFirst(t *testing.T) {

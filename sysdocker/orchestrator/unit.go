@@ -33,7 +33,7 @@ type unit struct {
 	// dismiss ends the unit's work, and gone is closed when it has ended.
 	dismiss context.CancelFunc
 	gone    chan struct{}
-	turn    *turn // asked for ahead
+	turn    *turn // asked for ahead, or held
 
 	mu        sync.Mutex // guards what follows
 	began     float64    // when the container was first started, since kernel start
@@ -41,6 +41,7 @@ type unit struct {
 	isSettled bool
 	isLate    bool   // and that has been told
 	doing     string // for the report of a service that is late
+	endLead   context.CancelFunc
 	files     plan.Files
 	restart   bool // asked for by the configuration
 	stopped   bool // by a request, until another
@@ -109,6 +110,7 @@ func (u *unit) run(ctx context.Context, existing []dockerapi.Container) {
 		if ctx.Err() != nil {
 			return
 		}
+		u.giveLead()
 		u.startClock()
 		var pause time.Duration
 		pause, opts = t.next(what)
@@ -169,7 +171,6 @@ func (u *unit) bring(ctx context.Context, existing []dockerapi.Container, opts p
 		u.note("%s", a.Kind)
 		var err error
 		id, err = u.do(ctx, a, id)
-		u.endTurn()
 		if err != nil {
 			return err
 		}
@@ -181,27 +182,34 @@ func (u *unit) bring(ctx context.Context, existing []dockerapi.Container, opts p
 }
 
 // prepare waits for what an action has to wait for: the services that are to
-// be ready before, and this one's turn if the action keeps a processor busy.
+// be ready before, and this one's turn if the action keeps a processor busy. A
+// turn lasts until there is something to wait for.
 func (u *unit) prepare(ctx context.Context, k plan.Kind) error {
 	switch k {
 	case plan.StopContainer:
 		u.endTurn()
 		return nil
 	case plan.WaitReady, plan.WaitExit:
-		if u.service.Engine() {
-			u.keepTurn(ctx)
-		}
 		u.endTurn()
 		u.startClock()
 		return nil
 	case plan.StartContainer:
-		u.endTurn()
+		if slices.ContainsFunc(u.after, func(dep *unit) bool { return !dep.hasSettled() }) {
+			u.endTurn()
+		}
 		if err := u.awaitOthers(ctx); err != nil {
 			return err
 		}
 		if u.chooseConsole(ctx) {
 			return errOtherConsole
 		}
+		if err := u.awaitTurn(ctx); err != nil {
+			return err
+		}
+		if u.service.Engine() && !u.hasSettled() {
+			u.takeLead(ctx)
+		}
+		return nil
 	}
 	return u.awaitTurn(ctx)
 }
@@ -224,26 +232,35 @@ func (u *unit) endTurn() {
 	}
 }
 
-// headStart is how long user Docker keeps a processor to itself.
+// headStart is how long an engine may have the lead.
 const headStart = 20 * time.Second
 
-// keepTurn gives the turn back only once the service is ready, or after
-// headStart. The container has been started, but starting the engine in it is
-// what most of the boot's time goes to.
-func (u *unit) keepTurn(ctx context.Context) {
-	turn := u.turn
-	if turn == nil {
-		return
+// takeLead keeps the turn of an engine that is to start from now, and asks for a
+// second: its start keeps two processors busy and is what a boot takes longest
+// for. Beside the udev service's look at all devices it would take twice as
+// long, and the boot as a whole would be no faster.
+//
+// The lead ends when the service has settled, when its container ends or waits
+// for other services, or after headStart.
+func (u *unit) takeLead(ctx context.Context) {
+	ctx, end := context.WithTimeout(ctx, headStart)
+	for _, t := range []*turn{u.turn, u.turns.ask(u.service.Priority)} {
+		context.AfterFunc(ctx, t.giveBack)
 	}
 	u.turn = nil
-	go func() {
-		defer turn.giveBack()
-		select {
-		case <-u.settled:
-		case <-time.After(headStart):
-		case <-ctx.Done():
-		}
-	}()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.endLead = end
+}
+
+// giveLead ends the lead, if the service has it.
+func (u *unit) giveLead() {
+	u.mu.Lock()
+	end := u.endLead
+	u.mu.Unlock()
+	if end != nil {
+		end()
+	}
 }
 
 // do does one action with the container id and returns the container's id.
