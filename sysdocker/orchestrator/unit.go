@@ -236,9 +236,9 @@ func (u *unit) endTurn() {
 const headStart = 20 * time.Second
 
 // takeLead keeps the turn of an engine that is to start from now, and asks for a
-// second: its start keeps two processors busy and is what a boot takes longest
-// for. Beside the udev service's look at all devices it would take twice as
-// long, and the boot as a whole would be no faster.
+// second: its start keeps two processors busy and is what people wait for. Beside
+// the udev service's look at all devices it takes three times as long; for the
+// boot as a whole, starting it first costs a tenth (docs/budgets.md).
 //
 // The lead ends when the service has settled, when its container ends or waits
 // for other services, or after headStart.
