@@ -60,7 +60,7 @@ func awaitDisks(ctx context.Context, log *slog.Logger) bool {
 // with the daemon. What they get from it they get when they start, once: name
 // servers, and the addresses that their ports are published on.
 func awaitNetwork(ctx context.Context, log *slog.Logger, dataRoot string) {
-	if !startsContainers(dataRoot) {
+	if exists(layout.NetworkReady) || !startsContainers(dataRoot) {
 		return
 	}
 	began := time.Now()
@@ -92,9 +92,9 @@ func awaitOthers(ctx context.Context, limit time.Duration, path string) error {
 	if exists(path) {
 		return nil
 	}
-	err := os.WriteFile(layout.UserWaiting, nil, 0o644)
+	_ = os.WriteFile(layout.UserWaiting, nil, 0o644) // without it they are held back until the head start ends
 	defer os.Remove(layout.UserWaiting)
-	return errors.Join(err, wait.For(ctx, limit, wait.File(path), nil))
+	return wait.For(ctx, limit, wait.File(path), nil)
 }
 
 func exists(path string) bool {

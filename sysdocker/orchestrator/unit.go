@@ -194,9 +194,6 @@ func (u *unit) prepare(ctx context.Context, k plan.Kind) error {
 		u.startClock()
 		return nil
 	case plan.StartContainer:
-		if slices.ContainsFunc(u.after, func(dep *unit) bool { return !dep.hasSettled() }) {
-			u.endTurn()
-		}
 		if err := u.awaitOthers(ctx); err != nil {
 			return err
 		}
@@ -315,10 +312,14 @@ func (u *unit) provideImage(ctx context.Context, k plan.Kind) error {
 	return err
 }
 
-// awaitOthers waits until the services that this one needs are settled.
+// awaitOthers waits until the services that this one needs are settled, without
+// a turn if it has to wait.
 func (u *unit) awaitOthers(ctx context.Context) error {
 	began := time.Now()
 	for _, dep := range u.after {
+		if !dep.hasSettled() {
+			u.endTurn()
+		}
 		u.note("waiting for service %s", dep.service.Name)
 		for waiting := true; waiting; {
 			select {
