@@ -94,6 +94,28 @@ func Build(ctx context.Context, cfg Config) error {
 	})
 }
 
+// MachineTools brings the programs that start virtual machines and returns the
+// folder that has them as commands (tools.Tools.Commands).
+func MachineTools(ctx context.Context, cfg Config) (commands string, err error) {
+	cfg.Out = filepath.Join(cfg.Derived, "tools") // a failed build keeps its work folder
+	err = cfg.build(ctx, func(b *builder) []step {
+		b.brief = true
+		return []step{
+			{"package lists", b.refresh},
+			{"resolve packages", b.resolveMachine},
+			{"fetch packages", b.fetch},
+			{"unpack the emulator", func(ctx context.Context) error {
+				err := b.unpackTools(ctx)
+				if err == nil {
+					commands = b.tools.Commands()
+				}
+				return err
+			}},
+		}
+	})
+	return commands, err
+}
+
 // build takes the steps, while no other build does.
 func (cfg Config) build(ctx context.Context, steps func(*builder) []step) error {
 	b := &builder{Config: cfg, progress: newProgress(cfg.Log), work: filepath.Join(cfg.Out, "work")}
@@ -190,7 +212,12 @@ func (b *builder) resolveLayers(ctx context.Context) error {
 }
 
 func (b *builder) resolveTools(ctx context.Context) (err error) {
-	b.toolPkgs, err = b.archive.Resolve(ctx, tools.Packages())
+	b.toolPkgs, err = b.archive.Resolve(ctx, tools.Build())
+	return err
+}
+
+func (b *builder) resolveMachine(ctx context.Context) (err error) {
+	b.toolPkgs, err = b.archive.Resolve(ctx, tools.Machine())
 	return err
 }
 
@@ -277,12 +304,13 @@ func (b *builder) makeISO(ctx context.Context) error {
 		Version: b.source.Version, Epoch: b.source.Epoch,
 		Kernel: b.kernel.Image, Initramfs: b.bootInitrd, RootImage: b.rootImage,
 	}
-	file := b.artifact("bulkhead-amd64.iso")
-	if err := isofs.Write(ctx, m, b.tools, b.work, file); err != nil {
+	// Appears whole or not at all: scripts/run boots what it finds there.
+	part := filepath.Join(b.work, "bulkhead.iso")
+	if err := isofs.Write(ctx, m, b.tools, b.work, part); err != nil {
 		return err
 	}
-	b.noteSize(file)
-	return nil
+	b.noteSize(part)
+	return os.Rename(part, b.artifact("bulkhead-amd64.iso"))
 }
 
 func (b *builder) makeNetboot(context.Context) error {

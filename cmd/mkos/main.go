@@ -45,6 +45,7 @@ func run(ctx context.Context, args []string) error {
 	console := flags.Bool("console", false, "make the Debian console only: artifacts/console-debian.tar.zst")
 	services := flags.Bool("services", false, "make the images of optional services only: artifacts/services/")
 	goflags := flags.Bool("goflags", false, "print the GOFLAGS that the engine is built with, and do nothing")
+	machineTools := flags.Bool("machine-tools", false, "bring QEMU and what else virtual machines need, print the folder of commands, build nothing")
 	twice := flags.Bool("twice", false, "build again from scratch and compare")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -74,6 +75,12 @@ func run(ctx context.Context, args []string) error {
 		return iso.BuildConsole(ctx, cfg)
 	case *services:
 		return iso.BuildServices(ctx, cfg)
+	case *machineTools:
+		commands, err := iso.MachineTools(ctx, cfg)
+		if err == nil {
+			fmt.Println(commands)
+		}
+		return err
 	case *twice:
 		return iso.BuildTwice(ctx, cfg)
 	}

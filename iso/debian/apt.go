@@ -73,7 +73,7 @@ func Open(ctx context.Context, dir string, maxAge time.Duration, getenv func(str
 	if err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "sources.list"), []byte(mirrors.sources("[signed-by="+keyring+"] ")), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "sources.list"), []byte(mirrors.sources(Suite, "[signed-by="+keyring+"] ")), 0o644); err != nil {
 		return nil, err
 	}
 	// Without --error-on a mirror that is down leaves the old lists and no error.

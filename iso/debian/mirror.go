@@ -75,11 +75,11 @@ func parseTargets(out string) Mirrors {
 	return m
 }
 
-// sources is a sources.list(5) of the mirrors; options are those of each line.
-func (m Mirrors) sources(options string) string {
+// sources is a sources.list(5) of a release; options are those of each line.
+func (m Mirrors) sources(release, options string) string {
 	var b strings.Builder
 	for _, s := range []struct{ uri, suite string }{
-		{m.Main, Suite}, {m.Main, Suite + "-updates"}, {m.Security, Suite + "-security"},
+		{m.Main, release}, {m.Main, release + "-updates"}, {m.Security, release + "-security"},
 	} {
 		fmt.Fprintf(&b, "deb %s%s %s main\n", options, s.uri, s.suite)
 	}
