@@ -2,7 +2,9 @@ package qemutest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"strconv"
@@ -14,31 +16,39 @@ import (
 const Binary = "qemu-system-x86_64"
 
 // Accel returns the accelerator to use, "kvm" or "tcg". E2E_ACCEL decides;
-// without it KVM is used only if a machine really runs under it. An open
-// /dev/kvm that answers its API version is not enough: nested set-ups exist
-// where a guest then hangs for ever.
+// without it KVM is used if a machine really runs under it.
 func Accel() string {
 	if a := os.Getenv("E2E_ACCEL"); a != "" {
 		return a
 	}
-	return probedAccel()
-}
-
-// probedAccel runs the probe once per process; its answer cannot change.
-var probedAccel = sync.OnceValue(func() string {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	if err := probeKVM(ctx); err != nil {
+	if KVM() != nil {
 		return "tcg"
 	}
 	return "kvm"
+}
+
+// KVM returns nil if a machine really runs under KVM. An open /dev/kvm that
+// answers its API version is not enough: nested set-ups exist where a guest then
+// hangs for ever.
+func KVM() error { return probedKVM() }
+
+// probedKVM runs the probe once per process; its answer cannot change.
+var probedKVM = sync.OnceValue(func() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return probeKVM(ctx)
 })
 
 // probeKVM runs a boot sector that ends QEMU through the isa-debug-exit
 // device. Under a working KVM that takes a fraction of a second.
 func probeKVM(ctx context.Context) error {
 	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return errors.New("there is no KVM here: no /dev/kvm")
+	case errors.Is(err, fs.ErrPermission):
+		return errors.New("/dev/kvm is closed to this user: join the group kvm, or run this as root")
+	case err != nil:
 		return err
 	}
 	f.Close()
@@ -64,7 +74,7 @@ func probeKVM(ctx context.Context) error {
 	if cmd.ProcessState != nil && cmd.ProcessState.ExitCode() == 0x10<<1|1 {
 		return nil
 	}
-	return fmt.Errorf("probe KVM: %w", err)
+	return fmt.Errorf("/dev/kvm is there, but no machine runs under it: %w", err)
 }
 
 // Scaled multiplies a deadline that suits KVM by E2E_TIMEOUT_SCALE.

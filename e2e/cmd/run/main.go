@@ -5,10 +5,12 @@ package main
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -18,33 +20,8 @@ import (
 	"github.com/bulkhead-os/bulkhead/e2e/qemutest"
 )
 
-const usage = `Usage: ./scripts/run [switches]
-
-Boots the ISO in QEMU. The disk in dist/run lasts from run to run; ssh is on
-localhost:2222. Your public keys (~/.ssh/*.pub) may log in as rancher; if you
-have none, the password is rancher. Ctrl-C presses the power button, a second
-Ctrl-C pulls the plug.
-
-Switches:
-  --memory MB          memory of the machine (2048)
-  --append TEXT        add to the kernel command line; boots the kernel directly
-  --cloud-config FILE  configure the machine with this file
-  --fresh              begin with an empty disk
-  --iso FILE           boot this ISO instead of dist/artifacts/bulkhead-amd64.iso
-  --boothd             boot from the disk, where the system was installed before
-  --second-drive       attach a second, empty disk
-  --no-format          leave the disk without a file system
-  --uefi               UEFI firmware instead of BIOS
-  --headless           return when ssh works and leave the machine running
-  --stop               power a --headless machine off
-  --ssh-port PORT      port on localhost for ssh (2222)
-
-Examples:
-  ./scripts/run
-  ./scripts/run --fresh --cloud-config my.yml
-  ./scripts/run --memory 512 --append "rancher.debug=true"
-  ./scripts/run --headless && ./scripts/ssh docker info; ./scripts/run --stop
-`
+//go:embed usage.txt
+var usage string
 
 // defaultISO is where ./build.sh leaves the ISO.
 const defaultISO = "dist/artifacts/bulkhead-amd64.iso"
@@ -120,9 +97,23 @@ func run(ctx context.Context, s settings) error {
 	if err := portFree(s.sshPort, dir); err != nil {
 		return err
 	}
-	if err := build(ctx, s); err != nil {
+	building, err := needsBuild(s)
+	if err != nil {
 		return err
 	}
+	if err := enough(s, dir, building); err != nil {
+		return err
+	}
+	if building {
+		fmt.Println("building the OS: the first time takes about eight minutes on two processors")
+		if err := goRun(ctx, os.Stdout, "./cmd/mkos", "-fast"); err != nil {
+			return err
+		}
+	}
+	if err := machineTools(ctx); err != nil {
+		return err
+	}
+	fmt.Println(acceleration())
 	key, err := machineKey(dir)
 	if err != nil {
 		return err
@@ -154,22 +145,36 @@ func run(ctx context.Context, s settings) error {
 	return attach(ctx, vm)
 }
 
-// build makes the ISO unless it is there.
-func build(ctx context.Context, s settings) error {
+// needsBuild reports whether there is no ISO yet that a build would make.
+func needsBuild(s settings) (bool, error) {
 	if s.bootHD {
-		return nil
+		return false, nil
 	}
 	_, err := os.Stat(s.iso)
-	if err == nil || s.iso != defaultISO {
-		return err
+	if s.iso == defaultISO && errors.Is(err, fs.ErrNotExist) {
+		return true, nil
 	}
-	fmt.Println("no ISO yet: ./build.sh")
-	cmd := exec.CommandContext(ctx, "./build.sh")
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	return false, err
+}
+
+// goRun runs a program of this repository.
+func goRun(ctx context.Context, stdout io.Writer, args ...string) error {
+	cmd := exec.CommandContext(ctx, "go", append([]string{"run", "-buildvcs=false"}, args...)...)
+	cmd.Stdout, cmd.Stderr = stdout, os.Stderr
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("build.sh: %w", err)
+		return fmt.Errorf("%s: %w", strings.Join(args, " "), err)
 	}
 	return nil
+}
+
+// machineTools has QEMU, and what makes disks for it, found before the host's.
+func machineTools(ctx context.Context) error {
+	var commands strings.Builder
+	// The age of the package lists does not matter to a QEMU that is there.
+	if err := goRun(ctx, &commands, "./cmd/mkos", "-machine-tools", "-max-list-age=8760h"); err != nil {
+		return err
+	}
+	return os.Setenv("PATH", strings.TrimSpace(commands.String())+string(os.PathListSeparator)+os.Getenv("PATH"))
 }
 
 // machineKey returns the key with which this program and scripts/ssh log in.
