@@ -108,33 +108,10 @@ func mountKernel(_ context.Context, b *boot) error {
 			b.sys.Log(kmsg.Notice, "init: "+err.Error())
 		}
 	}
-	for _, tune := range []func(system) error{tuneMemory, makeFirstCgroup} {
-		if err := tune(b.sys); err != nil {
-			b.sys.Log(kmsg.Notice, "init: "+err.Error())
-		}
+	if err := tuneMemory(b.sys); err != nil {
+		b.sys.Log(kmsg.Notice, "init: "+err.Error())
 	}
 	return b.sys.MakeDir(layout.RunDir, 0o755)
-}
-
-// makeFirstCgroup makes one with all controllers. It is PID 1's to arrange
-// them, but with the first one the kernel patches its own code, the page
-// allocator's too. Now nothing else runs: when another processor is at work
-// there, an emulator may trip over it (QEMU before 8.1, "Oops: int3").
-func makeFirstCgroup(sys system) error {
-	const root = "/sys/fs/cgroup"
-	if !sys.Exists(root + "/cgroup.controllers") {
-		return nil
-	}
-	controllers, err := sys.ReadFile(root + "/cgroup.controllers")
-	if err != nil {
-		return err
-	}
-	for name := range strings.FieldsSeq(controllers) {
-		if err := sys.WriteFile(root+"/cgroup.subtree_control", "+"+name); err != nil {
-			return fmt.Errorf("controller %s: %w", name, err)
-		}
-	}
-	return sys.MakeDir(root+layout.SystemCgroup, 0o755)
 }
 
 // smallMemory is the size of a machine, in kB, below which memory is worth more

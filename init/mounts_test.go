@@ -1,7 +1,6 @@
 package main
 
 import (
-	"slices"
 	"testing"
 )
 
@@ -27,22 +26,5 @@ func TestTuneMemory(t *testing.T) {
 				t.Errorf("huge pages: %q; want madvise", got)
 			}
 		})
-	}
-}
-
-func TestMakeFirstCgroup(t *testing.T) {
-	f := newFake("")
-	if err := makeFirstCgroup(f); err != nil || len(f.calls) > 0 {
-		t.Errorf("without control groups: %v, %q", err, f.calls)
-	}
-	f.files["/sys/fs/cgroup/cgroup.controllers"] = "cpuset cpu\n"
-	if err := makeFirstCgroup(f); err != nil {
-		t.Fatal(err)
-	}
-	if got := f.files["/sys/fs/cgroup/cgroup.subtree_control"]; got != "+cpu" {
-		t.Errorf("last controller = %q; want +cpu", got)
-	}
-	if got := f.matching("mkdir"); !slices.Equal(got, []string{"mkdir /sys/fs/cgroup/system 0755"}) {
-		t.Errorf("directories: %q", got)
 	}
 }
