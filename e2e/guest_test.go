@@ -120,8 +120,13 @@ func (g *guest) awaitSystem(mark int) (userDocker string, err error) {
 	if g.client != nil {
 		g.client.Close()
 	}
+	return ready[1], g.login()
+}
+
+// login logs in for the first time in a boot.
+func (g *guest) login() (err error) {
 	g.client, err = g.AwaitSSH(loginDeadline, qemutest.LoginKey("rancher", g.key))
-	return ready[1], err
+	return err
 }
 
 // connect logs in again when the connection is gone.
@@ -145,17 +150,23 @@ func (g *guest) try(t testing.TB, command string) qemutest.Result {
 // pipe is try with input.
 func (g *guest) pipe(t testing.TB, command string, stdin io.Reader) (result qemutest.Result) {
 	t.Helper()
-	err := g.Await("command "+shorten(command), commandDeadline, func(ctx context.Context) error {
+	result, err := g.run(command, stdin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result
+}
+
+// run is pipe for callers without a test.
+func (g *guest) run(command string, stdin io.Reader) (result qemutest.Result, err error) {
+	err = g.Await("command "+shorten(command), commandDeadline, func(ctx context.Context) error {
 		err := g.connect()
 		if err == nil {
 			result, err = g.client.Run(ctx, command, stdin)
 		}
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return result
+	return result, err
 }
 
 // sh runs a shell command as rancher, which must succeed, and returns what it
@@ -250,14 +261,22 @@ func (g *guest) needImage(t testing.TB) {
 // importImage makes an image from the build machine's busybox.
 func (g *guest) importImage(t testing.TB, docker, name string) {
 	t.Helper()
-	var archive bytes.Buffer
-	if err := qemutest.WriteBusybox(&archive, nil); err != nil {
+	if err := g.bringImage(docker, name); err != nil {
 		t.Fatal(err)
 	}
-	r := g.pipe(t, docker+` import -c 'CMD ["sh"]' - `+name, &archive)
-	if r.Exit != 0 {
-		t.Fatalf("%s import: %s", docker, r.Stderr)
+}
+
+// bringImage is importImage for callers without a test.
+func (g *guest) bringImage(docker, name string) error {
+	var archive bytes.Buffer
+	if err := qemutest.WriteBusybox(&archive, nil); err != nil {
+		return err
 	}
+	r, err := g.run(docker+` import -c 'CMD ["sh"]' - `+name, &archive)
+	if err == nil && r.Exit != 0 {
+		err = fmt.Errorf("%s import: %s", docker, r.Stderr)
+	}
+	return err
 }
 
 // clean removes all user containers after a test.
@@ -269,13 +288,18 @@ func (g *guest) clean(t testing.TB) {
 // healthy.
 func (g *guest) awaitHealthy(t testing.TB, deadline time.Duration, except ...string) {
 	t.Helper()
-	g.eventually(t, "every service healthy", deadline, func() error {
+	g.eventually(t, "every service healthy", deadline, g.healthy(except))
+}
+
+// healthy is a check that every OS service, except some, is running and healthy.
+func (g *guest) healthy(except []string) func() error {
+	return func() error {
 		list, err := g.output("sudo system-docker ps -a --format '{{.Names}} {{.Status}}'")
 		if err != nil {
 			return err
 		}
 		return unhealthy(list, except)
-	})
+	}
 }
 
 // unhealthy says which services, except some, are missing, stopped or not

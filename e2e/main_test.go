@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -26,8 +25,8 @@ func TestMain(m *testing.M) {
 	fmt.Printf("artefacts %s, acceleration %s, deadlines × %.1f\n",
 		artifacts(), qemutest.Accel(), qemutest.Scaled(time.Second).Seconds())
 	code := m.Run()
-	if !machines.close() && code == 0 {
-		code = 1
+	if code == 0 && shared.dir != "" {
+		_ = os.RemoveAll(shared.dir)
 	}
 	os.Exit(code)
 }
@@ -66,96 +65,73 @@ func times[T any](quick, complete T) T {
 	return quick
 }
 
-// A pool lends machines to the tests that leave them as they found them;
-// booting takes longer than most of these. It never has more machines than
-// tests run side by side.
-type pool struct {
-	mu   sync.Mutex // guards what follows
-	idle []*guest
+// A template is a machine that was booted once and whose state is kept: a test
+// that needs no boot of its own starts from it, in a second, on a machine that no
+// other test has touched.
+type template struct {
+	boot    sync.Once
+	err     error
+	dir     string
+	options qemutest.Options
+	key     qemutest.Key
 }
 
-// machines belongs to the test binary as its machines do; TestMain ends them.
-var machines pool
+// shared belongs to the test binary as the machines do; TestMain removes it.
+var shared template
 
-// sharedGuest lends a machine to a test, which runs beside others from here on.
-// A machine that a test failed with is lent to no other.
+// sharedGuest starts a machine from the state of the one that all such tests
+// share. The test runs beside others from here on.
 func sharedGuest(t *testing.T) *guest {
 	t.Helper()
 	t.Parallel()
 	qemutest.Need(t, qemutest.Binary, "xorriso")
-	g, err := machines.take(artifact(t, isoName))
-	if err != nil {
+	iso := artifact(t, isoName)
+	shared.boot.Do(func() { shared.err = shared.make(iso) })
+	if shared.err != nil {
+		t.Fatalf("the machine that tests share: %v", shared.err)
+	}
+	g := &guest{VM: qemutest.StartT(t, shared.options, expected...), key: shared.key}
+	if err := g.login(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := g.Trouble(); err != nil {
-			t.Errorf("%v\n%s", err, strings.Join(g.Console.Tail(40), "\n"))
-		}
-		if t.Failed() {
-			g.Kill()
-			qemutest.KeepLogs(t, g.Dir, "shared")
-			return
-		}
-		machines.put(g)
-	})
 	return g
 }
 
-// take returns a machine that nobody uses, or a new one.
-func (p *pool) take(iso string) (*guest, error) {
-	p.mu.Lock()
-	if last := len(p.idle) - 1; last >= 0 {
-		defer p.mu.Unlock()
-		g := p.idle[last]
-		p.idle = p.idle[:last]
-		return g, nil
+// make boots the machine, waits until all of it is well, and saves it.
+func (s *template) make(iso string) error {
+	var err error
+	if s.dir, err = os.MkdirTemp("", "shared-vm-*"); err != nil {
+		return err
 	}
-	p.mu.Unlock()
-	return bootShared(iso)
-}
-
-func (p *pool) put(g *guest) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.idle = append(p.idle, g)
-}
-
-// close ends the machines and reports whether each was sound to the end. The
-// files of one that was not stay.
-func (p *pool) close() bool {
-	sound := true
-	for _, g := range p.idle {
-		g.Kill()
-		if err := g.Trouble(); err != nil {
-			fmt.Printf("shared machine: %v; files %s\n", err, g.Dir)
-			sound = false
-			continue
-		}
-		sound = os.RemoveAll(g.Dir) == nil && sound
-	}
-	return sound
-}
-
-// bootShared starts a machine for any number of tests.
-func bootShared(iso string) (*guest, error) {
-	dir, err := os.MkdirTemp("", "shared-vm-*")
+	seed, err := newSeed(s.dir)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	seed, err := newSeed(dir)
+	s.key = seed.key
+	s.options = seed.in(qemutest.Options{Name: "shared", ISO: iso, MemoryMB: 3072})
+	vm, err := qemutest.Start(context.Background(), s.dir, s.options, expected...)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(times(60, 120))*time.Minute)
-	context.AfterFunc(ctx, cancel)
-	vm, err := qemutest.Start(ctx, dir, qemutest.Options{Name: "shared", ISO: iso, MemoryMB: 3072, Disks: []qemutest.Disk{seed.disk}}, expected...)
-	if err != nil {
-		return nil, err
-	}
-	g := &guest{VM: vm, key: seed.key}
+	defer vm.Kill()
+	g := &guest{VM: vm, key: s.key}
 	if err := g.awaitReady(0); err != nil {
-		g.Kill()
-		return nil, err
+		return err
 	}
-	return g, nil
+	if err := g.repeat("every service healthy", bootDeadline, g.healthy(nil)); err != nil {
+		return err
+	}
+	if err := g.bringImage("docker", image); err != nil {
+		return err
+	}
+	// A machine that starts from this state would keep the session for ever.
+	if err := g.client.Close(); err != nil {
+		return err
+	}
+	state := filepath.Join(s.dir, "state")
+	if err := vm.Save(state); err != nil {
+		return err
+	}
+	s.options.State = state
+	return vm.Trouble()
 }

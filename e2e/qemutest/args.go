@@ -67,6 +67,10 @@ type Options struct {
 	// SSHPort is the host port that leads to port 22 of the guest; the
 	// kernel chooses one when it is zero.
 	SSHPort int
+	// State is a file that VM.Save wrote: the machine goes on from there
+	// instead of booting. All else must be as it was for the machine saved,
+	// except for the contents of Disks, which must be those of that moment.
+	State string
 	// Args are further QEMU arguments.
 	Args []string
 }
@@ -114,7 +118,7 @@ func arguments(o Options, accel, dir string) []string {
 	}
 	if o.UEFI {
 		args = append(args,
-			"-drive", "if=pflash,unit=0,format=raw,readonly=on,file="+firmwareCode,
+			"-drive", "if=pflash,unit=0,format=raw,readonly=on,file="+escape(firmware(firmwareCode)),
 			"-drive", "if=pflash,unit=1,format=raw,file="+escape(filepath.Join(dir, uefiVars)))
 	}
 	if o.ISO != "" {
@@ -130,6 +134,9 @@ func arguments(o Options, accel, dir string) []string {
 	}
 	if o.Medium == Kernel {
 		args = append(args, "-kernel", o.Kernel, "-initrd", o.Initrd, "-append", o.Append)
+	}
+	if o.State != "" {
+		args = append(args, "-incoming", "defer")
 	}
 	for i, d := range o.Disks {
 		args = append(args, diskArguments(i, d, o.Medium == HardDisk && i == 0)...)

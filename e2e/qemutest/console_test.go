@@ -67,35 +67,6 @@ func TestConsoleWait(t *testing.T) {
 	})
 }
 
-// What a guest says after the emulator broke it is no trouble until it boots
-// again, where the same counts.
-func TestEmulatorFault(t *testing.T) {
-	for line, fault := range map[string]bool{
-		"[    1.634043] Oops: int3: 0000 [#1] PREEMPT SMP NOPTI": true,
-		"[   29.634043] Oops: int3: 0000 [#1] PREEMPT SMP NOPTI": true,
-		"[   30.634043] Oops: int3: 0000 [#1] PREEMPT SMP NOPTI": false,
-		"[  129.634043] Oops: int3: 0000 [#1] PREEMPT SMP NOPTI": false,
-		"[    1.634043] Oops: 0000 [#1] PREEMPT SMP":             false,
-	} {
-		if got := emulatorFault.MatchString(line); got != fault {
-			t.Errorf("%q is the emulator's fault: %v; want %v", line, got, fault)
-		}
-	}
-	vm := &VM{again: true, broken: true}
-	for _, tt := range []struct {
-		line    string
-		excused bool
-	}{
-		{"[    1.7] Kernel panic - not syncing: Fatal exception in interrupt", true},
-		{"[    0.000000] Linux version 6.12.118+deb13-amd64", false},
-		{"[    1.634043] Oops: int3: 0000 [#1] PREEMPT SMP NOPTI", false},
-	} {
-		if got := vm.excuse(tt.line); got != tt.excused {
-			t.Errorf("%q is excused: %v; want %v", tt.line, got, tt.excused)
-		}
-	}
-}
-
 func TestScan(t *testing.T) {
 	bad := []string{
 		"[    1.2] Kernel panic - not syncing: Attempted to kill init!",

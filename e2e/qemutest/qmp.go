@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 )
 
 // An Event is something QEMU reports by itself, for example SHUTDOWN.
@@ -178,6 +179,54 @@ func (m *Monitor) Wait(ctx context.Context, mark int, names ...string) (Event, e
 		case <-ctx.Done():
 			return Event{}, fmt.Errorf("event %v: %w", names, context.Cause(ctx))
 		case <-changed:
+		}
+	}
+}
+
+// save stops the processors and writes the state of the machine, but not of its
+// disks, to a file. https://www.qemu.org/docs/master/devel/migration/main.html
+func (m *Monitor) save(ctx context.Context, path string) error {
+	if err := m.Execute(ctx, "stop", nil, nil); err != nil {
+		return err
+	}
+	// Nothing else wants the disk: the default of 128 MiB/s is for networks.
+	if err := m.Execute(ctx, "migrate-set-parameters", map[string]any{"max-bandwidth": 1 << 40}, nil); err != nil {
+		return err
+	}
+	if err := m.Execute(ctx, "migrate", map[string]any{"uri": "file:" + path}, nil); err != nil {
+		return err
+	}
+	return m.awaitMigration(ctx)
+}
+
+// load reads what save wrote into a machine that waits for it.
+func (m *Monitor) load(ctx context.Context, path string) error {
+	if err := m.Execute(ctx, "migrate-incoming", map[string]any{"uri": "file:" + path}, nil); err != nil {
+		return err
+	}
+	return m.awaitMigration(ctx)
+}
+
+// awaitMigration waits until a state is written or read.
+func (m *Monitor) awaitMigration(ctx context.Context) error {
+	for {
+		var state struct {
+			Status string `json:"status"`
+			Error  string `json:"error-desc"`
+		}
+		if err := m.Execute(ctx, "query-migrate", nil, &state); err != nil {
+			return err
+		}
+		switch state.Status {
+		case "completed":
+			return nil
+		case "failed", "cancelled":
+			return fmt.Errorf("QMP migrate: %s: %s", state.Status, state.Error)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("QMP migrate, %s: %w", state.Status, context.Cause(ctx))
+		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }

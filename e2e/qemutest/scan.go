@@ -42,11 +42,6 @@ func (e *TroubleError) Error() string {
 	return fmt.Sprintf("trouble on the console: %s", e.Line)
 }
 
-// emulatorFault is what a guest says as it boots when QEMU before 8.1 has run an
-// instruction of its kernel as it was for a moment while being patched
-// (docs/testing.md).
-var emulatorFault = regexp.MustCompile(`^\[ *[12]?\d\.\d{6}\] Oops: int3: 0000`)
-
 // scan returns the trouble a console line tells of, if any, except what one of
 // the allowed patterns matches.
 func scan(line string, allow []*regexp.Regexp) error {

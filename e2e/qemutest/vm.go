@@ -38,9 +38,6 @@ type VM struct {
 
 	mu    sync.Mutex // guards what follows
 	allow []*regexp.Regexp
-	// again is set once the machine was reset because the emulator broke it, and
-	// broken until it boots.
-	again, broken bool
 }
 
 // errMachineEnd is the cause of waits that end because QEMU ended.
@@ -71,7 +68,7 @@ func Start(ctx context.Context, dir string, o Options, allow ...*regexp.Regexp) 
 	vm.ctx, vm.cancel = context.WithCancelCause(ctx)
 	go vm.reap()
 	vm.Console = NewConsole(vm.judge)
-	if err := vm.connect(o.SSHPort); err != nil {
+	if err := vm.connect(o); err != nil {
 		vm.cancel(err)
 		<-vm.exited
 		return nil, vm.explain("start", 0, err)
@@ -81,32 +78,9 @@ func Start(ctx context.Context, dir string, o Options, allow ...*regexp.Regexp) 
 
 // judge looks at a line of the console.
 func (vm *VM) judge(line string) {
-	if vm.excuse(line) {
-		return
-	}
 	if err := scan(line, vm.allowed()); err != nil {
 		vm.cancel(err)
 	}
-}
-
-// excuse reports whether a line is owed to the emulator. The first time that it
-// breaks the machine as that boots, the machine is reset.
-func (vm *VM) excuse(line string) bool {
-	vm.mu.Lock()
-	defer vm.mu.Unlock()
-	switch {
-	case !vm.again && emulatorFault.MatchString(line):
-		vm.again, vm.broken = true, true
-		fmt.Printf("the emulator broke the machine in %s, which is reset: %s\n", vm.Dir, line)
-		go func() {
-			if err := vm.Monitor.Execute(vm.ctx, "system_reset", nil, nil); err != nil {
-				vm.cancel(fmt.Errorf("reset: %w", err))
-			}
-		}()
-	case strings.Contains(line, "] Linux version "):
-		vm.broken = false
-	}
-	return vm.broken
 }
 
 func (vm *VM) allowed() []*regexp.Regexp {
@@ -168,8 +142,9 @@ func isTrouble(err error) bool {
 	return errors.As(err, &trouble)
 }
 
-// connect opens console and monitor and lets the processors run.
-func (vm *VM) connect(sshPort int) error {
+// connect opens console and monitor, brings the state that the machine starts
+// from, if any, and lets the processors run.
+func (vm *VM) connect(o Options) error {
 	ctx, cancel := context.WithTimeout(vm.ctx, Scaled(5*time.Second))
 	defer cancel()
 	var err error
@@ -180,13 +155,26 @@ func (vm *VM) connect(sshPort int) error {
 		return err
 	}
 	go vm.Console.drain(vm.serial)
-	vm.SSHAddr = fmt.Sprintf("127.0.0.1:%d", sshPort)
-	if sshPort == 0 {
+	vm.SSHAddr = fmt.Sprintf("127.0.0.1:%d", o.SSHPort)
+	if o.SSHPort == 0 {
 		if vm.SSHAddr, err = vm.forwarded(ctx, 22); err != nil {
 			return err
 		}
 	}
+	if o.State != "" {
+		if err := vm.Monitor.load(ctx, o.State); err != nil {
+			return err
+		}
+	}
 	return vm.Monitor.Execute(ctx, "cont", nil, nil)
+}
+
+// Save writes the machine's state to a file, from which Options.State starts
+// others. The machine stands still from then on.
+func (vm *VM) Save(path string) error {
+	return vm.Await("the machine's state in "+path, time.Minute, func(ctx context.Context) error {
+		return vm.Monitor.save(ctx, path)
+	})
 }
 
 // dialUnix connects to a socket that QEMU is about to make.
