@@ -1,7 +1,8 @@
 // Package images holds the declarations of the OS service images and
 // services: what goes into each image, how its container runs and with which
-// privileges. One folder per service, one service.yml in each. It has no
-// running code; iso builds the images, sysdocker runs the services.
+// privileges. One folder per service, with its service.yml, its files and, if
+// it is ours, its program. This package has no running code; iso builds the
+// images, sysdocker runs the services.
 package images
 
 import (

@@ -8,10 +8,10 @@ import (
 	"os"
 	"time"
 
+	cloudinit "github.com/bulkhead-os/bulkhead/images/cloud-init"
+	"github.com/bulkhead-os/bulkhead/images/console"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
-	"github.com/bulkhead-os/bulkhead/internal/service/cloudinit"
-	"github.com/bulkhead-os/bulkhead/internal/service/console"
 	"github.com/bulkhead-os/bulkhead/internal/wait"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 	"github.com/bulkhead-os/bulkhead/sysdocker/steer"

@@ -4,7 +4,7 @@ import (
 	"reflect"
 	"slices"
 
-	"github.com/bulkhead-os/bulkhead/internal/service/console"
+	"github.com/bulkhead-os/bulkhead/images/console"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 

@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/renameio/v2"
 
-	"github.com/bulkhead-os/bulkhead/internal/service/accounts"
+	"github.com/bulkhead-os/bulkhead/images/console/accounts"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 

@@ -9,8 +9,8 @@ import (
 	"os"
 	"strings"
 
+	"github.com/bulkhead-os/bulkhead/images/console/accounts"
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
-	"github.com/bulkhead-os/bulkhead/internal/service/accounts"
 	"github.com/bulkhead-os/bulkhead/internal/tool"
 )
 

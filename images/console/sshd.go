@@ -8,7 +8,7 @@ import (
 	"strings"
 	"text/template"
 
-	"github.com/bulkhead-os/bulkhead/internal/service/accounts"
+	"github.com/bulkhead-os/bulkhead/images/console/accounts"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 

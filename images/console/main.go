@@ -17,11 +17,11 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/bulkhead-os/bulkhead/images/console/accounts"
+	"github.com/bulkhead-os/bulkhead/images/console/storage"
 	"github.com/bulkhead-os/bulkhead/internal/bootlog"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/internal/oslog"
-	"github.com/bulkhead-os/bulkhead/internal/service/accounts"
-	"github.com/bulkhead-os/bulkhead/internal/service/storage"
 	"github.com/bulkhead-os/bulkhead/internal/wait"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )

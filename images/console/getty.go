@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/bulkhead-os/bulkhead/internal/service/accounts"
+	"github.com/bulkhead-os/bulkhead/images/console/accounts"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 	"github.com/bulkhead-os/bulkhead/os-config/cmdline"
 )

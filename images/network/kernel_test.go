@@ -58,7 +58,7 @@ func newTestService(t *testing.T, cfg osconfig.Network) (*service, *[]string) {
 	var ran []string
 	return &service{
 		log: log, kernel: kernel{}, dhcpcd: &client{log: log}, files: p, cfg: cfg,
-		shipped: filepath.Join("..", "..", "..", "images", "network", "rootfs", shippedConfig),
+		shipped: filepath.Join("rootfs", shippedConfig),
 		run: func(_ context.Context, c osconfig.Command, iface string) error {
 			ran = append(ran, iface+": "+strings.Join(c, " "))
 			return nil

@@ -4,8 +4,8 @@ import (
 	"context"
 	"os"
 
+	"github.com/bulkhead-os/bulkhead/images/console/storage"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
-	"github.com/bulkhead-os/bulkhead/internal/service/storage"
 )
 
 // prepareStorage makes disks, file systems, swap space and local mounts as the

@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/crypto/ssh"
 
-	"github.com/bulkhead-os/bulkhead/internal/service/accounts"
+	"github.com/bulkhead-os/bulkhead/images/console/accounts"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 

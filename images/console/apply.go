@@ -12,8 +12,8 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/bulkhead-os/bulkhead/internal/service/accounts"
-	"github.com/bulkhead-os/bulkhead/internal/service/storage"
+	"github.com/bulkhead-os/bulkhead/images/console/accounts"
+	"github.com/bulkhead-os/bulkhead/images/console/storage"
 	"github.com/bulkhead-os/bulkhead/internal/tool"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
