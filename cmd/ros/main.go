@@ -7,12 +7,12 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/bulkhead-os/bulkhead/cmd/ros/cli"
 	"github.com/bulkhead-os/bulkhead/cmd/ros/health"
 	cloudinit "github.com/bulkhead-os/bulkhead/images/cloud-init"
 	"github.com/bulkhead-os/bulkhead/images/console"
 	"github.com/bulkhead-os/bulkhead/images/network"
 	exporter "github.com/bulkhead-os/bulkhead/images/node-exporter"
-	"github.com/bulkhead-os/bulkhead/internal/cli"
 	"github.com/bulkhead-os/bulkhead/internal/power"
 	"github.com/bulkhead-os/bulkhead/sysdocker/orchestrator"
 	"github.com/bulkhead-os/bulkhead/userdocker"

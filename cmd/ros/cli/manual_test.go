@@ -16,10 +16,10 @@ import (
 var update = flag.Bool("update", false, "write the manual page")
 
 // manualPage is what the image of the layer ros has.
-const manualPage = "../../images/ros/rootfs/usr/share/man/man8/ros.8"
+const manualPage = "../../../images/ros/rootfs/usr/share/man/man8/ros.8"
 
 // The manual page tells all commands as they are. After a change of one,
-// go test ./internal/cli -run TestManual -update writes it.
+// go test ./cmd/ros/cli -run TestManual -update writes it.
 func TestManual(t *testing.T) {
 	p, _ := testPlaces(t)
 	app := p.app(io.Discard, io.Discard)

@@ -10,8 +10,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/bulkhead-os/bulkhead/cmd/ros/catalogues"
 	"github.com/bulkhead-os/bulkhead/images"
-	"github.com/bulkhead-os/bulkhead/internal/catalogues"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/internal/version"

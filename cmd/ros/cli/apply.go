@@ -10,7 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/bulkhead-os/bulkhead/internal/apply"
+	"github.com/bulkhead-os/bulkhead/cmd/ros/apply"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 
