@@ -9,11 +9,11 @@ import (
 
 	"github.com/bulkhead-os/bulkhead/cmd/ros/cli"
 	"github.com/bulkhead-os/bulkhead/cmd/ros/health"
+	"github.com/bulkhead-os/bulkhead/cmd/ros/poweroff"
 	cloudinit "github.com/bulkhead-os/bulkhead/images/cloud-init"
 	"github.com/bulkhead-os/bulkhead/images/console"
 	"github.com/bulkhead-os/bulkhead/images/network"
 	exporter "github.com/bulkhead-os/bulkhead/images/node-exporter"
-	"github.com/bulkhead-os/bulkhead/internal/power"
 	"github.com/bulkhead-os/bulkhead/sysdocker/orchestrator"
 	"github.com/bulkhead-os/bulkhead/userdocker"
 )
@@ -30,10 +30,10 @@ var programs = map[string]func(args []string) int{
 	"node-exporter": exporter.Main,
 	"user-docker":   userdocker.Main,
 	"health":        health.Main,
-	"halt":          power.Main,
-	"poweroff":      power.Main,
-	"reboot":        power.Main,
-	"shutdown":      power.Main,
+	"halt":          poweroff.Main,
+	"poweroff":      poweroff.Main,
+	"reboot":        poweroff.Main,
+	"shutdown":      poweroff.Main,
 }
 
 func main() {

@@ -1,4 +1,7 @@
-package power
+// Package poweroff is the halt, poweroff, reboot and shutdown command. It asks
+// PID 1 for the end of the system; what happens then is PID 1's business
+// (sysdocker/pid1).
+package poweroff
 
 import (
 	"bytes"
@@ -10,6 +13,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bulkhead-os/bulkhead/internal/power"
 )
 
 // Exit codes.
@@ -26,14 +31,14 @@ func Main(args []string) int {
 	if len(names) > 0 {
 		names[0] = filepath.Base(names[0])
 	}
-	return run(names, machine{proc: "/proc", kill: unix.Kill, now: Now, sync: unix.Sync}, os.Stdout, os.Stderr)
+	return run(names, machine{proc: "/proc", kill: unix.Kill, now: power.Now, sync: unix.Sync}, os.Stdout, os.Stderr)
 }
 
 // A machine is what the command acts on.
 type machine struct {
 	proc string
 	kill func(pid int, sig syscall.Signal) error
-	now  func(Action) error
+	now  func(power.Action) error
 	sync func()
 }
 

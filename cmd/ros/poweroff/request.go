@@ -1,14 +1,16 @@
-package power
+package poweroff
 
 import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/bulkhead-os/bulkhead/internal/power"
 )
 
 // A request is what a command line asks for.
 type request struct {
-	action Action
+	action power.Action
 	force  bool
 	help   bool
 }
@@ -25,7 +27,7 @@ func parse(args []string) (request, error) {
 	if args[0] == "shutdown" {
 		return parseShutdown(args[1:])
 	}
-	req := request{action: Action(args[0])}
+	req := request{action: power.Action(args[0])}
 	for _, arg := range args[1:] {
 		switch arg {
 		case "--help", "-h":
@@ -33,11 +35,11 @@ func parse(args []string) (request, error) {
 		case "--force", "-f":
 			req.force = true
 		case "--halt":
-			req.action = Halt
+			req.action = power.Halt
 		case "--poweroff", "-p":
-			req.action = PowerOff
+			req.action = power.PowerOff
 		case "--reboot":
-			req.action = Reboot
+			req.action = power.Reboot
 		default:
 			return request{}, fmt.Errorf("unknown argument %q", arg)
 		}
@@ -48,17 +50,17 @@ func parse(args []string) (request, error) {
 // parseShutdown differs from the others: -h is --poweroff, -H is --halt, there
 // is a time with a message behind it, and short options may be joined ("-hP").
 func parseShutdown(args []string) (request, error) {
-	req := request{action: PowerOff}
+	req := request{action: power.PowerOff}
 	for i, arg := range args {
 		switch arg {
 		case "--help":
 			req.help = true
 		case "--halt":
-			req.action = Halt
+			req.action = power.Halt
 		case "--poweroff":
-			req.action = PowerOff
+			req.action = power.PowerOff
 		case "--reboot":
-			req.action = Reboot
+			req.action = power.Reboot
 		case "--force":
 			req.force = true
 		case "now", "+0":
@@ -74,11 +76,11 @@ func parseShutdown(args []string) (request, error) {
 			for _, c := range strings.TrimPrefix(arg, "-") {
 				switch c {
 				case 'h', 'P':
-					req.action = PowerOff
+					req.action = power.PowerOff
 				case 'H':
-					req.action = Halt
+					req.action = power.Halt
 				case 'r':
-					req.action = Reboot
+					req.action = power.Reboot
 				case 'f':
 					req.force = true
 				case 'c':
