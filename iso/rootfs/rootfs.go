@@ -169,11 +169,12 @@ func Make(ctx context.Context, c Content, ts *tools.Tools, work, cache string) (
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return "", err
 	}
-	fresh := filepath.Join(work, "root.erofs")
-	if err := c.Compression.mkfs(ctx, ts, fresh, archive); err != nil {
+	// Not in work, which may lie on another file system.
+	part := file + ".part"
+	if err := c.Compression.mkfs(ctx, ts, part, archive); err != nil {
 		return "", err
 	}
-	return file, os.Rename(fresh, file)
+	return file, os.Rename(part, file)
 }
 
 // writeTar writes the whole tree and returns a digest of it and of the
