@@ -26,24 +26,12 @@ func TestOptionalServices(t *testing.T) {
 	}
 
 	t.Run("without its archive", func(t *testing.T) {
-		r := g.try(t, "sudo ros service enable docker-compose")
-		if want := "sudo ros service enable docker-compose.tar.zst loads it"; r.Exit != 1 || !strings.Contains(r.Stderr, want) {
+		r := g.try(t, "sudo ros service enable qemu-guest-agent")
+		if want := "sudo ros service enable qemu-guest-agent.tar.zst loads it"; r.Exit != 1 || !strings.Contains(r.Stderr, want) {
 			t.Errorf("enable: %+v; want exit code 1 and %q", r, want)
 		}
 	})
-	t.Run("docker-compose", func(t *testing.T) {
-		enable(t, "docker-compose")
-		g.sh(t, "mkdir -p /tmp/shop")
-		g.put(t, "/tmp/shop/compose.yml", `services:
-  web: {image: '`+image+`', command: sh -c 'echo ahoy >/srv/index.html; exec httpd -f -h /srv', volumes: ['site:/srv'], ports: ['8090:80']}
-volumes: {site: {}}
-`)
-		g.sh(t, "cd /tmp/shop && docker compose up -d --quiet-pull")
-		g.eventually(t, "the project answers", time.Minute, g.succeeds("curl -sf http://127.0.0.1:8090/ | grep -qx ahoy"))
-		g.sh(t, "cd /tmp/shop && docker compose ps --status running | grep -q shop-web-1 && docker compose down --volumes --timeout 0 && rm -r /tmp/shop")
-	})
 	if full() {
-		t.Run("buildx", func(t *testing.T) { enable(t, "buildx"); g.checkBuildx(t) })
 		t.Run("kernel-headers", func(t *testing.T) { g.checkHeaders(t, func() { enable(t, "kernel-headers") }) })
 		t.Run("kernel-modules-extra and open-iscsi", func(t *testing.T) {
 			g.checkModules(t, func() { enable(t, "kernel-modules-extra") })
@@ -88,16 +76,6 @@ volumes: {site: {}}
 			t.Error("guest-exec is carried out, in the container of the agent")
 		}
 	})
-}
-
-// checkBuildx builds with what only BuildKit has.
-func (g *guest) checkBuildx(t *testing.T) {
-	t.Helper()
-	got := g.sh(t, `mkdir /tmp/ship && cd /tmp/ship && printf 'FROM `+image+`\nRUN --mount=type=cache,target=/c echo ahoy >/ship\nCMD cat /ship\n' >Dockerfile &&
-		docker buildx build --quiet --load --tag ship . >/dev/null && docker run --rm ship; docker rmi ship >/dev/null; rm -r /tmp/ship`)
-	if got != "ahoy" {
-		t.Errorf("what was built says %q", got)
-	}
 }
 
 // checkHeaders looks for what a module is built with, where builds look for it.

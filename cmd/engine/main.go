@@ -1,7 +1,7 @@
 // Command engine is Docker in one binary: the system tier's PID 1, the stock
-// daemons and the command line, told apart by the name it is called by. They
-// share most of their code: together they are a third smaller than apart, on
-// the medium and in the page cache.
+// daemons, the command line and its plugins, told apart by the name it is
+// called by. They share most of their code: together they are a third smaller
+// than apart, on the medium and in the page cache.
 package main
 
 import (
@@ -16,6 +16,7 @@ import (
 	"github.com/moby/sys/reexec"
 
 	"github.com/bulkhead-os/bulkhead/cmd/engine/dockercli"
+	"github.com/bulkhead-os/bulkhead/cmd/engine/plugins"
 	"github.com/bulkhead-os/bulkhead/internal/idle"
 	"github.com/bulkhead-os/bulkhead/sysdocker/pid1"
 )
@@ -39,6 +40,10 @@ func run(name string) int {
 		return containerd()
 	case "system-docker":
 		return dockercli.System()
+	case plugins.ComposeName:
+		return plugins.Compose()
+	case plugins.BuildxName:
+		return plugins.Buildx()
 	default:
 		return dockercli.Main()
 	}

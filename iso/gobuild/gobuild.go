@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/bulkhead-os/bulkhead/iso/command"
@@ -31,6 +32,8 @@ const engineModule = "v2.0.0-beta.24"
 const (
 	moby       = "github.com/moby/moby/v2"
 	cli        = "github.com/docker/cli"
+	compose    = "github.com/docker/compose/v5"
+	buildx     = "github.com/docker/buildx"
 	containerd = "github.com/containerd/containerd/v2"
 	runc       = "github.com/opencontainers/runc"
 )
@@ -72,35 +75,44 @@ func GoFlags() string {
 }
 
 // Programs returns all programs, with what `version` commands will show.
-// The modules are from Modules; version is the OS's own.
-func Programs(modules map[string]Module, version string) ([]Program, error) {
+// The modules are from Modules; version is the OS's own, and built the time of
+// its commit in seconds.
+func Programs(modules map[string]Module, version string, built int64) ([]Program, error) {
 	if modules[moby].Version != engineModule {
 		return nil, fmt.Errorf("go.mod has %s %s, but gobuild.EngineVersion %s is the release of %s: change both together",
 			moby, modules[moby].Version, EngineVersion, engineModule)
 	}
-	cliVersion := strings.TrimSuffix(strings.TrimPrefix(modules[cli].Version, "v"), "+incompatible")
+	// A client of another release says versions that nobody ever tried together.
+	if want := "v" + EngineVersion + "+incompatible"; modules[cli].Version != want {
+		return nil, fmt.Errorf("go.mod has %s %s, want %s, the release of the engine", cli, modules[cli].Version, want)
+	}
 	const (
+		ownversion        = "github.com/bulkhead-os/bulkhead/internal/version."
 		dockerversion     = moby + "/dockerversion."
 		cliversion        = cli + "/cli/version."
 		containerdversion = containerd + "/version."
 	)
 	gcflags := []string{dockerCLI}
 	return []Program{
-		{Name: "init", Package: "./init"},
+		{Name: "init", Package: "./init", Stamp: map[string]string{ownversion + "built": strconv.FormatInt(built, 10)}},
 		{Name: "modprobe", Package: "./cmd/modprobe"},
 		{Name: "ros", Package: "./cmd/ros", GCFlags: gcflags, Stamp: map[string]string{
-			"github.com/bulkhead-os/bulkhead/internal/version.Version": version,
+			ownversion + "Version": version,
 		}},
 		{Name: "engine", Package: "./cmd/engine", Tags: tags, GCFlags: gcflags, Stamp: map[string]string{
 			containerdversion + "Version":  modules[containerd].Version,
+			containerdversion + "Revision": modules[containerd].Version, // docker info names it
 			dockerversion + "Version":      EngineVersion,
 			dockerversion + "GitCommit":    modules[moby].Version,
 			dockerversion + "BuildTime":    modules[moby].Time,
 			dockerversion + "PlatformName": "Docker Engine (Bulkhead)",
-			cliversion + "Version":         cliVersion,
+			cliversion + "Version":         EngineVersion,
 			cliversion + "GitCommit":       modules[cli].Version,
 			cliversion + "BuildTime":       modules[cli].Time,
 			cliversion + "PlatformName":    "Docker Engine (Bulkhead)",
+			compose + "/internal.Version":  modules[compose].Version,
+			buildx + "/version.Version":    modules[buildx].Version,
+			buildx + "/version.Revision":   modules[buildx].Version,
 		}},
 		{Name: "docker-proxy", Package: moby + "/cmd/docker-proxy"},
 		{Name: "containerd-shim-runc-v2", Package: containerd + "/cmd/containerd-shim-runc-v2", Tags: tags, Stamp: map[string]string{
@@ -122,7 +134,7 @@ type Module struct {
 // Modules asks the go command which versions of the engine's modules go.mod
 // selects.
 func Modules(ctx context.Context, dir string) (map[string]Module, error) {
-	cmd := exec.CommandContext(ctx, "go", "list", "-m", "-json=Path,Version,Time", moby, cli, containerd, runc)
+	cmd := exec.CommandContext(ctx, "go", "list", "-m", "-json=Path,Version,Time", moby, cli, compose, buildx, containerd, runc)
 	cmd.Dir = dir
 	out, err := command.Output(cmd)
 	if err != nil {

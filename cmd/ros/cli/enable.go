@@ -38,7 +38,7 @@ func (p places) enableCommand() *cli.Command {
 			"Say it again for a file that has changed. Names of the catalogue are in ros service list --all. An archive\n" +
 			"has the image of one of those that are not on the medium: it is loaded, and the service of its name enabled.\n\n" +
 			"Examples:\n   sudo ros service enable ./web.yml\n   sudo ros service enable https://example.org/web.yml\n" +
-			"   sudo ros service enable node-exporter\n   sudo ros service enable ./docker-compose.tar.zst",
+			"   sudo ros service enable node-exporter\n   sudo ros service enable ./qemu-guest-agent.tar.zst",
 		BashComplete: func(c *cli.Context) {
 			for _, name := range images.CatalogueNames() {
 				fmt.Fprintln(c.App.Writer, name)
@@ -51,6 +51,10 @@ func (p places) enableCommand() *cli.Command {
 func (p places) serviceEnable(c *cli.Context) error {
 	if err := arguments(c, 1); err != nil {
 		return err
+	}
+	if command := images.BuiltIn(c.Args().First()); command != "" {
+		fmt.Fprintf(c.App.Writer, "%s is part of the OS: there is nothing to enable.\n", command)
+		return nil
 	}
 	cfg, _, _, err := p.load()
 	if err != nil {

@@ -68,10 +68,10 @@ user     web       start-container    new container
 func TestServiceEnable(t *testing.T) {
 	p, engines, requests := orchestrated(t)
 	configure(t, p, "rancher: {services: {own: {image: a}}}\n")
-	ref := images.Ref("buildx", version.Version)
+	ref := images.Ref("qemu-guest-agent", version.Version)
 	engines["system"].loads = []string{ref}
 	engines["system"].archive = map[string]dockerapi.Image{ref: {
-		DiffIDs: []string{"sha256:base", "sha256:buildx"}, Labels: map[string]string{ocispec.AnnotationTitle: "buildx"},
+		DiffIDs: []string{"sha256:base", "sha256:qemu-guest-agent"}, Labels: map[string]string{ocispec.AnnotationTitle: "qemu-guest-agent"},
 	}}
 	engines["system"].images = map[string]dockerapi.Image{images.Ref("open-iscsi", version.Version): {
 		DiffIDs: []string{"sha256:other", "sha256:open-iscsi"},
@@ -105,11 +105,12 @@ func TestServiceEnable(t *testing.T) {
 		{[]string{"enable", "https://example.org/far.yml?x=1"}, exitOK, "Enabled far: far.", ask(steer.Up, "far")},
 		{[]string{"enable", "https://example.org/none.yml"}, exitFailed, "answer 404", nil},
 		{[]string{"enable", "node-exporter"}, exitOK, "Enabled node-exporter: node-exporter.", ask(steer.Up, "node-exporter")},
-		{[]string{"enable", "node-importer"}, exitFailed, "there is no service node-importer in the catalogue, which has buildx, docker-compose, kernel-headers", nil},
+		{[]string{"enable", "node-importer"}, exitFailed, "there is no service node-importer in the catalogue, which has kernel-headers", nil},
 		{[]string{"enable", "open-iscsi"}, exitFailed, "the image of open-iscsi was made with another build of the OS", nil},
-		{[]string{"enable", "buildx"}, exitFailed, "sudo ros service enable buildx.tar.zst loads it", nil},
-		{[]string{"enable", file("buildx.tar.zst", "an archive")}, exitOK, "Enabled buildx: buildx.", ask(steer.Up, "buildx")},
-		{[]string{"delete", "buildx"}, exitOK, "", ask(steer.Remove, "buildx")},
+		{[]string{"enable", "docker-compose"}, exitOK, "docker compose is part of the OS", nil},
+		{[]string{"enable", "qemu-guest-agent"}, exitFailed, "sudo ros service enable qemu-guest-agent.tar.zst loads it", nil},
+		{[]string{"enable", file("qemu-guest-agent.tar.zst", "an archive")}, exitOK, "Enabled qemu-guest-agent: qemu-guest-agent.", ask(steer.Up, "qemu-guest-agent")},
+		{[]string{"delete", "qemu-guest-agent"}, exitOK, "", ask(steer.Remove, "qemu-guest-agent")},
 		{[]string{"enable", filepath.Join(dir, "none.yml")}, exitFailed, "no such file", nil},
 		{[]string{"enable", file("bad.yml", "web: {imge: a}\n")}, exitFailed, "did you mean image?", nil},
 		{[]string{"enable", file("mine.yml", "own: {image: a}\n")}, exitFailed, "rancher.services has one of this name", nil},

@@ -76,7 +76,7 @@ func TestServiceCommands(t *testing.T) {
 		system []string // calls of system Docker
 		user   []string
 	}{
-		{args: "list -a", want: "agent                  system   running     -         configured   Up 2 minutes\nweb                    user     exited      -         configured   Exited (0)\nbuildx                 -        available   -         catalogue    not on the medium: ros service enable buildx.tar.zst\n"},
+		{args: "list -a", want: "agent                  system   running     -         configured   Up 2 minutes\nweb                    user     exited      -         configured   Exited (0)\nkernel-headers         -        available   -         catalogue    not on the medium: ros service enable kernel-headers.tar.zst\n"},
 		{args: "list --json", want: "[\n  {\n    \"name\": \"docker\",\n    \"tier\": \"system\""},
 		{args: "logs --tail 3 -f web", want: "3 of w1, follow true\n"},
 		{args: "logs nobody", code: exitFailed, want: "there is no service nobody; there are docker, udev, agent, web"},
