@@ -79,6 +79,12 @@ const (
 	PreloadSystem = "system-docker"
 	PreloadUser   = "docker"
 	PreloadDisks  = PreloadDir + "/disks"
+	// MachineID is what EtcDir's machine-id is made from.
+	MachineID = ConfDir + "/machine-id"
+	// LastTime was last written at a time that the clock may not begin before.
+	LastTime = ConfDir + "/last-time"
+	// LastTrim was last written when file systems gave their free space back.
+	LastTrim = ConfDir + "/last-trim"
 	// SSHKeyDir holds the SSH server's host keys.
 	SSHKeyDir = ConfDir + "/ssh"
 )
@@ -90,7 +96,7 @@ const (
 	BootEvents = RunDir + "/boot.jsonl"
 	// BootReport is the finished report made from BootEvents.
 	BootReport = RunDir + "/boot.json"
-	// EtcDir holds the host's resolv.conf, hosts and hostname. They are
+	// EtcDir holds the host's resolv.conf, hosts, hostname and machine-id. They are
 	// bound into containers one by one: write them in place, never rename.
 	EtcDir = RunDir + "/etc"
 	// NetworkDir holds what DHCP and router advertisements said, by interface
@@ -141,6 +147,8 @@ const (
 	// are there, or have been waited for long enough.
 	StorageWanted = RunDir + "/storage.wanted"
 	StorageDone   = RunDir + "/storage.done"
+	// Sysctls are the settings that links and modules get when they come.
+	Sysctls = RunDir + "/sysctls.json"
 	// ConsoleReady holds the port of the SSH server, or nothing when it is
 	// switched off, once people can log in.
 	ConsoleReady = RunDir + "/console.ready"
@@ -155,6 +163,9 @@ const (
 	ServiceProblems = "/run/orchestrator.problems"
 	// ShutdownFile names the requested end (power.Action) once one is under way.
 	ShutdownFile = RunDir + "/shutdown"
+	// ShutdownSchedule is the end of the machine that is still to come
+	// (power.Schedule).
+	ShutdownSchedule = RunDir + "/shutdown-scheduled"
 	// SyslogSocket is where rsyslog listens; /dev/log links to it.
 	SyslogDir    = "/run/syslog"
 	SyslogSocket = SyslogDir + "/log"

@@ -1,6 +1,7 @@
 // Package power holds the names by which programs ask PID 1 for an end of the
-// system: actions and their signals. The command that asks is cmd/ros/poweroff;
-// what happens then is PID 1's business (sysdocker/pid1).
+// system, at once or later: actions, their signals, and the schedule. The
+// command that asks is cmd/ros/poweroff; what happens then is PID 1's business
+// (sysdocker/pid1).
 package power
 
 import (

@@ -70,6 +70,7 @@ func Main() int {
 	s.logFile = openLog(layout.SystemLog)
 	s.log = slog.New(slog.NewTextHandler(s.logFile, nil)).With("component", "pid1")
 	s.guard("signals", s.signals.listen)
+	s.guard("schedule", s.keepSchedule)
 
 	var f failure
 	if err := protect(func() { f = s.run(context.Background()) }); err != nil {

@@ -15,6 +15,8 @@ type signals struct {
 	requests chan power.Action
 	// hurry is closed when someone insists: an end under way stops waiting.
 	hurry chan struct{}
+	// scheduled has a value when the scheduled end has become another.
+	scheduled chan struct{}
 
 	orders chan os.Signal
 }
@@ -44,12 +46,14 @@ const (
 
 func catchSignals() *signals {
 	s := &signals{
-		requests: make(chan power.Action, 1),
-		hurry:    make(chan struct{}),
-		orders:   make(chan os.Signal, 16),
+		requests:  make(chan power.Action, 1),
+		hurry:     make(chan struct{}),
+		scheduled: make(chan struct{}, 1),
+		orders:    make(chan os.Signal, 16),
 	}
 	signal.Notify(make(chan os.Signal, 1), harmless...)
 	signal.Notify(s.orders, endSignals...)
+	signal.Notify(s.orders, power.SigSchedule)
 	return s
 }
 
@@ -59,18 +63,30 @@ func (s *signals) listen() {
 	hurried := false
 	for sig := range s.orders {
 		s.takeFromDaemon()
+		if sig == power.SigSchedule {
+			select {
+			case s.scheduled <- struct{}{}:
+			default: // it is looked at soon
+			}
+			continue
+		}
 		action, ok := power.ForSignal(sig.(syscall.Signal))
 		if !ok {
 			continue
 		}
-		select {
-		case s.requests <- action:
-		default: // the first order stands
-		}
+		s.order(action)
 		if someone.again(time.Now()) && !hurried {
 			hurried = true
 			close(s.hurry)
 		}
+	}
+}
+
+// order asks for an end of the machine.
+func (s *signals) order(action power.Action) {
+	select {
+	case s.requests <- action:
+	default: // the first order stands
 	}
 }
 

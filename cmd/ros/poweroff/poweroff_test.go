@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -26,13 +27,24 @@ func TestParse(t *testing.T) {
 		{"halt -p", request{action: power.PowerOff}},
 		{"reboot --poweroff", request{action: power.PowerOff}},
 		{"poweroff --help", request{action: power.PowerOff, help: true}},
-		{"shutdown", request{action: power.PowerOff}},
+		{"reboot -d", request{action: power.Reboot}},
+		{"poweroff --no-wall", request{action: power.PowerOff}},
+		{"halt -w", request{action: power.Halt, nothing: true}},
+		{"shutdown", request{action: power.PowerOff, when: usual}},
+		{"shutdown -c", request{action: power.PowerOff, when: usual, cancel: true}},
+		{"shutdown -c never mind", request{action: power.PowerOff, when: usual, cancel: true, message: "never mind"}},
+		{"shutdown --show", request{action: power.PowerOff, when: usual, show: true}},
+		{"shutdown -r 0 by a playbook", request{action: power.Reboot, message: "by a playbook"}},
+		{"shutdown +1 going down", request{action: power.PowerOff, when: when{delay: time.Minute}, message: "going down"}},
+		{"shutdown -P 90", request{action: power.PowerOff, when: when{delay: 90 * time.Minute}}},
+		{"shutdown -rk 23:59", request{action: power.Reboot, when: when{clock: true, hour: 23, minute: 59}, warnOnly: true}},
+		{"shutdown --no-wall +5 -- -x is gone", request{action: power.PowerOff, when: when{delay: 5 * time.Minute}, silent: true, message: "-x is gone"}},
 		{"shutdown -h now", request{action: power.PowerOff}},
 		{"shutdown -hP now", request{action: power.PowerOff}},
 		{"shutdown -r +0", request{action: power.Reboot}},
-		{"shutdown -H", request{action: power.Halt}},
+		{"shutdown -H now", request{action: power.Halt}},
 		{"shutdown -rf now", request{action: power.Reboot, force: true}},
-		{"shutdown -h -P +0 hypervisor initiated shutdown", request{action: power.PowerOff}},
+		{"shutdown -h -P +0 hypervisor initiated shutdown", request{action: power.PowerOff, message: "hypervisor initiated shutdown"}},
 		{"shutdown now -r", request{action: power.Reboot}},
 	}
 	for _, tt := range tests {
@@ -41,7 +53,7 @@ func TestParse(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(request{})); diff != "" {
+			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(request{}, when{})); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -50,11 +62,28 @@ func TestParse(t *testing.T) {
 
 func TestParseRefuses(t *testing.T) {
 	for _, line := range []string{
-		"", "poweroff now", "reboot -x", "shutdown +5", "shutdown 23:00", "shutdown -c",
-		"shutdown bye", "shutdown -k",
+		"", "poweroff now", "reboot -x", "shutdown bye", "shutdown -x", "shutdown +1h", "shutdown 24:00", "shutdown -5", "shutdown ++5",
 	} {
 		if got, err := parse(strings.Fields(line)); err == nil {
 			t.Errorf("parse(%q) = %+v; want an error", line, got)
+		}
+	}
+}
+
+func TestWhen(t *testing.T) {
+	evening := time.Date(2026, 11, 30, 23, 30, 20, 0, time.UTC)
+	for _, tt := range []struct {
+		when when
+		want time.Duration
+	}{
+		{when{}, 0},
+		{when{delay: 5 * time.Minute}, 5 * time.Minute},
+		{when{clock: true, hour: 23, minute: 59}, 28*time.Minute + 40*time.Second},
+		{when{clock: true, hour: 23, minute: 30}, 24*time.Hour - 20*time.Second},
+		{when{clock: true, hour: 0, minute: 5}, 34*time.Minute + 40*time.Second},
+	} {
+		if got := tt.when.after(evening); got != tt.want {
+			t.Errorf("%+v from %v: in %v; want %v", tt.when, evening, got, tt.want)
 		}
 	}
 }
@@ -71,7 +100,14 @@ func TestRun(t *testing.T) {
 		{name: "container", line: "poweroff", init: "/bin/sh\x00", code: 1, want: `PID 1 is "/bin/sh"`},
 		{name: "not root", line: "halt", init: "system-dockerd", killErr: unix.EPERM, code: 1, want: "run it as root"},
 		{name: "usage", line: "reboot now", init: "system-dockerd", code: 2, want: "--help"},
-		{name: "help", line: "shutdown --help", code: 0, want: "shutdown -h now"},
+		{name: "later", line: "shutdown -r +2 new kernel", init: "system-dockerd", want: `kill 1 44tell "new kernel\nThe machine will reboot at Mon 2026-11-30 12:02:00 UTC!" The machine will reboot at Mon 2026-11-30 12:02:00 UTC; shutdown -c cancels it.`},
+		{name: "later, told to nobody", line: "shutdown --no-wall 23:59", init: "system-dockerd", want: "kill 1 44The machine will power off at Mon 2026-11-30 23:59:00 UTC"},
+		{name: "only told", line: "shutdown -k 23:59", want: `tell "The machine will power off at Mon 2026-11-30 23:59:00 UTC!"`},
+		{name: "later in a container", line: "shutdown +5", init: "/bin/sh\x00", code: 1, want: `PID 1 is "/bin/sh"`},
+		{name: "nothing to cancel", line: "shutdown -c", want: ""},
+		{name: "nothing to show", line: "shutdown --show", code: 1, want: "no end of the machine is scheduled"},
+		{name: "by force, later", line: "shutdown -f +5", code: 1, want: "say now"},
+		{name: "help", line: "shutdown --help", code: 0, want: "shutdown -r +10"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -84,9 +120,13 @@ func TestRun(t *testing.T) {
 			}
 			var out bytes.Buffer
 			m := machine{
-				proc: proc,
-				sync: func() { out.WriteString("sync ") },
-				now:  func(a power.Action) error { out.WriteString("now " + string(a)); return nil },
+				proc:     proc,
+				sync:     func() { out.WriteString("sync ") },
+				end:      func(a power.Action) error { out.WriteString("now " + string(a)); return nil },
+				schedule: filepath.Join(proc, "scheduled"),
+				time:     func() time.Time { return time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC) },
+				uptime:   func() float64 { return 100 },
+				tell:     func(text string) { fmt.Fprintf(&out, "tell %q ", text) },
 				kill: func(pid int, sig syscall.Signal) error {
 					if tt.killErr != nil {
 						return tt.killErr
