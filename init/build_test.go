@@ -58,6 +58,8 @@ func TestDependencies(t *testing.T) {
 		module + "internal/bootlog",
 		module + "internal/kmsg",
 		module + "internal/layout",
+		module + "internal/uevent",
+		module + "internal/version",
 		module + "os-config/cmdline",
 		"golang.org/x/sys/unix",
 	}

@@ -82,14 +82,3 @@ func TestDriverLoad(t *testing.T) {
 		t.Errorf("%d modules loaded; want 7: %q", n, f.calls)
 	}
 }
-
-func TestParseEvent(t *testing.T) {
-	msg := "add@/devices/pci0000:00/usb1/1-1\x00ACTION=add\x00DEVPATH=/devices/pci0000:00/usb1/1-1\x00SUBSYSTEM=usb\x00MODALIAS=usb:v46F4p0001\x00SEQNUM=12\x00"
-	want := event{action: "add", subsystem: "usb", modalias: "usb:v46F4p0001"}
-	if got := parseEvent(msg); got != want {
-		t.Errorf("parseEvent() = %+v; want %+v", got, want)
-	}
-	if got := parseEvent("libudev\x00\xfe\xed"); got != (event{}) {
-		t.Errorf("parseEvent(noise) = %+v", got)
-	}
-}

@@ -15,6 +15,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/blockdev"
 	"github.com/bulkhead-os/bulkhead/internal/bootlog"
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
+	"github.com/bulkhead-os/bulkhead/internal/uevent"
 )
 
 const testKernel = "6.12.0-test"
@@ -37,6 +38,9 @@ type fake struct {
 	console string
 	// shell is what a person does in the shell.
 	shell func()
+	now   time.Time
+	// times are those of files.
+	times map[string]time.Time
 
 	calls    []string
 	steps    []string
@@ -44,25 +48,27 @@ type fake struct {
 }
 
 type arrival struct {
-	event  event
+	event  uevent.Event
 	device *blockdev.Device
 }
 
 func newFake(cmdline string) *fake {
 	return &fake{
 		files: map[string]string{
-			"/proc/cmdline":                          cmdline + "\n",
-			"/proc/sys/kernel/osrelease":             testKernel + "\n",
-			"/lib/modules/6.12.0-test/modules.dep":   "kernel/ahci.ko: kernel/libata.ko kernel/scsi_mod.ko\nkernel/libata.ko: kernel/scsi_mod.ko\nkernel/scsi_mod.ko:\n",
-			"/lib/modules/6.12.0-test/modules.alias": "alias pci:v*d*sv*sd*bc01sc06i01* ahci\n",
-			"/sys/kernel/security":                   "",
-			"/newroot/bulkhead/modules/6.12.0-test":  "",
-			systemEngine:                             "",
+			"/proc/cmdline":                                 cmdline + "\n",
+			"/proc/sys/kernel/osrelease":                    testKernel + "\n",
+			"/lib/modules/6.12.0-test/modules.dep":          "kernel/ahci.ko: kernel/libata.ko kernel/scsi_mod.ko\nkernel/libata.ko: kernel/scsi_mod.ko\nkernel/scsi_mod.ko:\n",
+			"/lib/modules/6.12.0-test/modules.alias":        "alias pci:v*d*sv*sd*bc01sc06i01* ahci\n",
+			"/sys/kernel/security":                          "",
+			"/newroot/bulkhead/modules/6.12.0-test":         "",
+			"/bulkhead/modules/6.12.0-test/modules.devname": "tun net/tun c10:200\n",
+			systemEngine: "",
 		},
 		devices:  []blockdev.Device{cdrom},
 		contents: map[string][]byte{},
 		refuse:   map[string]error{},
 		exit:     map[string]int{},
+		now:      time.Now(),
 	}
 }
 
@@ -109,12 +115,25 @@ func (f *fake) Symlink(target, path string) error      { return f.call("symlink 
 func (f *fake) MakeDir(path string, mode fs.FileMode) error {
 	return f.call("mkdir %s %04o", path, mode)
 }
-func (f *fake) KernelLog() string         { return "log of the kernel" }
-func (f *fake) Log(kmsg.Priority, string) {}
+func (f *fake) MakeNode(n node) error {
+	return f.call("node %s %o %d:%d", n.path, n.mode(), n.major, n.minor)
+}
 
-func (f *fake) NextEvent(time.Time) (event, error) {
+func (f *fake) ModTime(path string) (time.Time, error) {
+	if t, ok := f.times[path]; ok {
+		return t, nil
+	}
+	return time.Time{}, fs.ErrNotExist
+}
+
+func (f *fake) Now() time.Time             { return f.now }
+func (f *fake) SetClock(t time.Time) error { return f.call("clock %s", t.UTC().Format(time.RFC3339)) }
+func (f *fake) KernelLog() string          { return "log of the kernel" }
+func (f *fake) Log(kmsg.Priority, string)  {}
+
+func (f *fake) NextEvent(time.Time) (uevent.Event, error) {
 	if len(f.arrivals) == 0 {
-		return event{}, os.ErrDeadlineExceeded
+		return uevent.Event{}, os.ErrDeadlineExceeded
 	}
 	a := f.arrivals[0]
 	f.arrivals = f.arrivals[1:]

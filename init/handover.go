@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"fmt"
 	"path"
+	"strings"
 
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
@@ -67,7 +70,12 @@ func writeHostFiles(_ context.Context, b *boot) error {
 	if err := b.sys.Symlink(path.Join(path.Base(layout.UserRunDir), "docker.sock"), layout.UserSocket); err != nil {
 		return err
 	}
+	id, err := b.machineID()
+	if err != nil {
+		return err
+	}
 	for name, content := range map[string]string{
+		"machine-id":  id,
 		"hostname":    hostname + "\n",
 		"resolv.conf": "",
 		"hosts": "127.0.0.1 localhost\n" +
@@ -81,6 +89,26 @@ func writeHostFiles(_ context.Context, b *boot) error {
 		}
 	}
 	return nil
+}
+
+// machineID returns the content of /etc/machine-id (machine-id(5)): what an
+// earlier boot has stored with the state, or a new one, which is stored.
+func (b *boot) machineID() (string, error) {
+	if id, err := b.sys.ReadFile(layout.MachineID); err == nil && isMachineID(id) {
+		return id, nil
+	}
+	var raw [16]byte
+	rand.Read(raw[:]) // does not fail
+	// The form of a random UUID (RFC 9562), as systemd's are.
+	raw[6] = raw[6]&0x0f | 0x40
+	raw[8] = raw[8]&0x3f | 0x80
+	id := hex.EncodeToString(raw[:]) + "\n"
+	return id, b.sys.WriteFile(layout.MachineID, id)
+}
+
+// isMachineID tells a file that a power cut has left empty from a good one.
+func isMachineID(text string) bool {
+	return len(text) == 33 && strings.Trim(text, "0123456789abcdef") == "\n"
 }
 
 // loadExtraModules loads those of rancher.modules that the initramfs lacks.

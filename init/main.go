@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
+	"github.com/bulkhead-os/bulkhead/internal/version"
 	"golang.org/x/sys/unix"
 )
 
@@ -40,7 +41,7 @@ func main() {
 }
 
 func newBoot(sys system) *boot {
-	return &boot{sys: sys, mounted: map[string]bool{}}
+	return &boot{sys: sys, mounted: map[string]bool{}, built: version.Built()}
 }
 
 // powerSignals are what the commands poweroff, reboot and halt send to PID 1,

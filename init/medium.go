@@ -79,10 +79,10 @@ func (b *boot) awaitDevices(deadline time.Time) error {
 		case err != nil:
 			return err
 		}
-		if e.modalias != "" && e.action != "remove" {
-			b.drivers.drive(e.modalias)
+		if e.Modalias != "" && e.Action != "remove" {
+			b.drivers.drive(e.Modalias)
 		}
-		blockEvent = blockEvent || e.subsystem == "block"
+		blockEvent = blockEvent || e.Subsystem == "block"
 	}
 }
 

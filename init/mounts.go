@@ -55,6 +55,8 @@ var kernelMounts = []mount{
 var kernelInterfaces = []mount{
 	{"cgroup2", "/sys/fs/cgroup", "cgroup2", nosuid | nodev | noexec, "nsdelegate,memory_recursiveprot"},
 	{"securityfs", "/sys/kernel/security", "securityfs", nosuid | nodev | noexec, ""},
+	{"debugfs", "/sys/kernel/debug", "debugfs", nosuid | nodev | noexec, ""},
+	{"tracefs", "/sys/kernel/tracing", "tracefs", nosuid | nodev | noexec, ""},
 	{"bpf", "/sys/fs/bpf", "bpf", nosuid | nodev | noexec, "mode=0700"},
 	{"pstore", "/sys/fs/pstore", "pstore", nosuid | nodev | noexec, ""},
 	{"efivarfs", "/sys/firmware/efi/efivars", "efivarfs", nosuid | nodev | noexec, ""},
@@ -65,7 +67,7 @@ var systemMounts = []mount{
 	{"devpts", "/dev/pts", "devpts", nosuid | noexec, "gid=5,mode=0620,ptmxmode=0666"},
 	{"tmpfs", "/dev/shm", "tmpfs", nosuid | nodev, "mode=1777"},
 	{"mqueue", "/dev/mqueue", "mqueue", nosuid | nodev | noexec, ""},
-	{"tmpfs", "/tmp", "tmpfs", nosuid | nodev, "mode=1777,size=20%"},
+	{"tmpfs", "/tmp", "tmpfs", nosuid | nodev, "mode=1777,size=50%"},
 	{layout.ModulesDir, "/usr/lib/modules", "", bind | unix.MS_REC, ""},
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bulkhead-os/bulkhead/internal/blockdev"
+	"github.com/bulkhead-os/bulkhead/internal/uevent"
 )
 
 func TestState(t *testing.T) {
@@ -122,7 +123,7 @@ func TestState(t *testing.T) {
 // late makes a device that appears after the boot's first look.
 func late(d blockdev.Device) func(*fake) {
 	return func(f *fake) {
-		f.arrivals = []arrival{{event: event{action: "add", subsystem: "block"}, device: &d}}
+		f.arrivals = []arrival{{event: uevent.Event{Action: "add", Subsystem: "block"}, device: &d}}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"time"
 
 	"github.com/bulkhead-os/bulkhead/internal/blockdev"
 	"github.com/bulkhead-os/bulkhead/internal/bootlog"
@@ -29,6 +30,7 @@ var bootSteps = []step{
 	{"image", findImage, never, "attach the Bulkhead medium (ISO label BULKHEAD), or write it anew; for a network boot use the initrd that holds the whole system"},
 	{"switch-root", switchRoot, never, "the system image is damaged: write the medium anew"},
 	{"mounts", mountSystem, never, "use kernel, initramfs and system image of one build together"},
+	{"nodes", makeNodes, always, "use kernel and system image of one build together; modprobe loads what nobody finds"},
 	{"prefetch", prefetch, always, "none needed: the boot takes longer"},
 	{"find-state", findState, unlessRequired, "set rancher.state.dev= to one device (UUID= or /dev/…), or rancher.state.wait=true for a slow one"},
 	{"format-state", formatState, unlessRequired, "clear the disk's first MiB if nothing on it is needed, or set rancher.state.dev="},
@@ -38,6 +40,7 @@ var bootSteps = []step{
 	{"oem", mountOEM, always, "set rancher.state.oem_dev= to one device, or to nothing; see rancher.state.oem_fstype"},
 	{"recovery", recovery, always, "boot without rancher.recovery"},
 	{"bind-state", bindState, never, "boot with rancher.state.dev= (empty) to leave the state disk alone"},
+	{"clock", setClock, always, "set it in the firmware, or with date once people can log in"},
 	{"host-files", writeHostFiles, never, "give the machine more memory"},
 	{"modules", loadExtraModules, always, "correct rancher.modules"},
 	{"free-initramfs", freeInitramfs, always, "none needed: some memory stays in use"},
@@ -52,7 +55,8 @@ func unlessRequired(b *boot) bool { return !b.state.required }
 type boot struct {
 	sys     system
 	params  cmdline.Params
-	kernel  string // release, as uname -r
+	kernel  string    // release, as uname -r
+	built   time.Time // when the sources of this build were committed
 	drivers *drivers
 	// entered is set once the system image is the root.
 	entered bool

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bulkhead-os/bulkhead/internal/blockdev"
+	"github.com/bulkhead-os/bulkhead/internal/uevent"
 )
 
 func TestBootStepsOrder(t *testing.T) {
@@ -54,6 +55,7 @@ func TestBootFromCD(t *testing.T) {
 		"mount devpts (devpts) on /dev/pts", "mount tmpfs (tmpfs) on /dev/shm",
 		"mount mqueue (mqueue) on /dev/mqueue", "mount tmpfs (tmpfs) on /tmp",
 		"bind /bulkhead/modules to /usr/lib/modules",
+		"mkdir /dev/net 0755", "node /dev/net/tun 20600 10:200",
 		"start /usr/bin/cat /bulkhead/engine/bin/dockerd /bulkhead/engine/bin/containerd-shim-runc-v2 /bulkhead/engine/bin/runc",
 		"mount tmpfs (tmpfs) on /state",
 		"mkdir /state/var/lib 0755", "mkdir /state/var/log 0755", "mkdir /state/home 0755", "mkdir /state/opt 0755",
@@ -185,8 +187,8 @@ func TestImage(t *testing.T) {
 		{name: "usb stick that comes late", setup: func(f *fake) {
 			f.devices = nil
 			f.arrivals = []arrival{
-				{event: event{action: "add", subsystem: "pci", modalias: "pci:v1d2sv3sd4bc01sc06i01"}},
-				{event: event{action: "add", subsystem: "block"}, device: &usb},
+				{event: uevent.Event{Action: "add", Subsystem: "pci", Modalias: "pci:v1d2sv3sd4bc01sc06i01"}},
+				{event: uevent.Event{Action: "add", Subsystem: "block"}, device: &usb},
 			}
 		}, want: []string{"mount /dev/sdb (iso9660) on /medium", "mount /medium/bulkhead/root.erofs (erofs) on /newroot"}},
 		{name: "first medium is for another kernel", setup: func(f *fake) {

@@ -17,6 +17,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/bootlog"
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/uevent"
 	"golang.org/x/sys/unix"
 )
 
@@ -38,7 +39,7 @@ type system interface {
 	Subscribe() error
 	// NextEvent waits for an event of the kernel's device model;
 	// os.ErrDeadlineExceeded when none came.
-	NextEvent(deadline time.Time) (event, error)
+	NextEvent(deadline time.Time) (uevent.Event, error)
 	// Modaliases returns those of all present devices.
 	Modaliases() ([]string, error)
 	Devices() ([]blockdev.Device, error)
@@ -48,7 +49,11 @@ type system interface {
 	WriteFile(path, content string) error
 	MakeDir(path string, mode fs.FileMode) error
 	Symlink(target, path string) error
+	MakeNode(n node) error
 	Exists(path string) bool
+	ModTime(path string) (time.Time, error)
+	Now() time.Time
+	SetClock(t time.Time) error
 	SetHostname(name string) error
 
 	// Run runs a program to its end and returns its exit status and output.
@@ -248,6 +253,28 @@ func (*linux) Symlink(target, path string) error {
 		return nil
 	}
 	return err
+}
+
+func (*linux) MakeNode(n node) error {
+	err := unix.Mknod(n.path, n.mode(), int(unix.Mkdev(n.major, n.minor)))
+	if err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("make %s: %w", n.path, err)
+	}
+	return nil
+}
+
+func (*linux) ModTime(path string) (time.Time, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return info.ModTime(), nil
+}
+
+func (*linux) Now() time.Time { return time.Now() }
+
+func (*linux) SetClock(t time.Time) error {
+	return unix.ClockSettime(unix.CLOCK_REALTIME, &unix.Timespec{Sec: t.Unix()})
 }
 
 func (*linux) Exists(path string) bool {

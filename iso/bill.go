@@ -112,7 +112,7 @@ func (b *builder) goComponents(ctx context.Context) ([]sbom.Component, error) {
 	if err != nil {
 		return nil, err
 	}
-	programs, err := gobuild.Programs(b.modules, b.source.Version)
+	programs, err := gobuild.Programs(b.modules, b.source.Version, b.source.Epoch)
 	if err != nil {
 		return nil, err
 	}

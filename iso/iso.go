@@ -256,7 +256,7 @@ func (b *builder) compile(ctx context.Context) (err error) {
 	if b.modules, err = gobuild.Modules(ctx, b.Repo); err != nil {
 		return err
 	}
-	programs, err := gobuild.Programs(b.modules, b.source.Version)
+	programs, err := gobuild.Programs(b.modules, b.source.Version, b.source.Epoch)
 	if err != nil {
 		return err
 	}

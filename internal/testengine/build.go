@@ -41,7 +41,7 @@ var binaries = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	programs, err := gobuild.Programs(modules, "test")
+	programs, err := gobuild.Programs(modules, "test", 0)
 	if err != nil {
 		return "", err
 	}
