@@ -120,6 +120,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 		booted: func(ctx context.Context, images int) {
 			rec.finish(images)
 			go keeper.run(ctx)
+			go newUpkeep(log).run(ctx)
 			// What the boot needed is not needed any more.
 			debug.FreeOSMemory()
 		},
