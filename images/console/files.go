@@ -12,8 +12,9 @@ import (
 
 // makeRunFiles makes what programs look for in /run, which is the host's.
 func (c *console) makeRunFiles(context.Context) error {
-	// sshd wants its directory to be root's alone.
-	return os.MkdirAll("/run/sshd", 0o755)
+	// sshd wants its directory to be root's alone, and agetty looks at its file
+	// only if it was there before.
+	return errors.Join(os.MkdirAll("/run/sshd", 0o755), os.WriteFile(agettyReload, nil, 0o644))
 }
 
 // writeFiles writes the files of the configuration that are the console's, or

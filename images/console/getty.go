@@ -1,9 +1,13 @@
 package console
 
 import (
+	"context"
 	"os"
 	"slices"
 	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/bulkhead-os/bulkhead/images/console/accounts"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
@@ -22,32 +26,67 @@ func autologin(cfg osconfig.Rancher) []string {
 	return cfg.Autologin
 }
 
-// gettys returns a login prompt for the first virtual terminal and for every
-// other terminal that a console= parameter or autologin names. exists tells
-// which terminals there are.
-func gettys(kernelLine string, autologin []string, exists func(string) bool) []task {
-	ttys := []string{"tty1"}
+// A terminal gets a login prompt.
+type terminal struct {
+	task
+	tty string
+}
+
+// always are terminals with a login prompt wherever they exist: the first
+// virtual one, and that of a hypervisor, which may be the only one.
+var always = []string{"tty1", "hvc0"}
+
+// gettys returns a login prompt for the terminals that always have one and for
+// every other that a console= parameter or autologin names.
+func gettys(kernelLine string, autologin []string) []terminal {
+	ttys := slices.Clone(always)
 	for _, value := range cmdline.Parse(kernelLine).All("console") {
 		name, _, _ := strings.Cut(value, ",")
 		ttys = append(ttys, name)
 	}
 	ttys = append(ttys, autologin...)
 
-	var tasks []task
-	var done []string
+	var gettys []terminal
 	for _, tty := range ttys {
 		tty = strings.TrimPrefix(tty, "/dev/")
 		if tty == "tty0" || tty == "tty" || tty == "null" {
 			// The virtual terminal in front is tty1 already.
 			continue
 		}
-		if slices.Contains(done, tty) || !exists(tty) {
-			continue
+		if !slices.ContainsFunc(gettys, func(g terminal) bool { return g.tty == tty }) {
+			gettys = append(gettys, terminal{getty(tty, slices.Contains(autologin, tty)), tty})
 		}
-		done = append(done, tty)
-		tasks = append(tasks, getty(tty, slices.Contains(autologin, tty)))
 	}
-	return tasks
+	return gettys
+}
+
+// keepGetty keeps a login prompt running once its terminal is there: some come
+// with a driver that udev loads, or are plugged in. One that can be of no use
+// (a serial port of the kernel's that no hardware is behind) has none.
+func (c *console) keepGetty(ctx context.Context, g terminal) {
+	for !isTerminal("/dev/" + g.tty) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(lookForTTY):
+		}
+	}
+	c.keep(ctx, g.task)
+}
+
+// lookForTTY is how often a terminal is looked for that is not there.
+const lookForTTY = 10 * time.Second
+
+// isTerminal tells whether a file is a terminal with something behind it:
+// ports without answer with EIO.
+func isTerminal(path string) bool {
+	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	_, err = unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
 }
 
 func getty(tty string, autologin bool) task {
@@ -68,9 +107,4 @@ func getty(tty string, autologin bool) task {
 func isVirtual(tty string) bool {
 	number, ok := strings.CutPrefix(tty, "tty")
 	return ok && strings.Trim(number, "0123456789") == ""
-}
-
-func ttyExists(tty string) bool {
-	info, err := os.Stat("/dev/" + tty)
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

@@ -4,17 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/bulkhead-os/bulkhead/internal/tool"
 )
 
 // applyKernelSettings loads modules and sets sysctls, in this order: a module
-// may bring the setting. Each one is tried, whatever the others do.
+// may bring the setting. Each one is tried, whatever the others do. What a link
+// or a module brings later is followSysctls' to set.
 func (c *console) applyKernelSettings(ctx context.Context) error {
 	var errs []error
 	for _, module := range c.cfg.Rancher.Modules {
@@ -23,13 +21,8 @@ func (c *console) applyKernelSettings(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("load module %s: %w", module, err))
 		}
 	}
-	settings := c.cfg.Rancher.Sysctl
-	for _, name := range slices.Sorted(maps.Keys(settings)) {
-		if err := os.WriteFile(sysctlPath(name), []byte(settings[name]), 0); err != nil {
-			errs = append(errs, fmt.Errorf("set sysctl %s: %w", name, err))
-		}
-	}
-	return errors.Join(errs...)
+	missing, err := setSysctls(c.cfg.Rancher.Sysctl)
+	return errors.Join(append(errs, err, keepSysctls(c.cfg.Rancher.Sysctl, missing))...)
 }
 
 // sysctlPath returns the file of a sysctl. With a dot first, slashes are

@@ -105,9 +105,12 @@ func run(ctx context.Context, log *slog.Logger) error {
 		tasks.Go(func() { c.keep(ctx, task{name: "sshd", argv: []string{"/usr/sbin/sshd", "-D", "-f", sshdConfig}}) })
 	}
 	_ = c.steps.Run("sshd", func() error { return c.announceReady(ctx) })
-	for _, t := range gettys(c.kernelLine, autologin(cfg.Rancher), ttyExists) {
-		tasks.Go(func() { c.keep(ctx, t) })
+	for _, g := range gettys(c.kernelLine, autologin(cfg.Rancher)) {
+		tasks.Go(func() { c.keepGetty(ctx, g) })
 	}
+	tasks.Go(func() { c.followAddress(ctx) })
+	tasks.Go(func() { c.followSysctls(ctx) })
+	tasks.Go(func() { c.runSteps(ctx, []step{{"kernel-late", c.tellMissing}}) })
 	tasks.Go(func() { c.runSteps(ctx, c.beside()) })
 
 	<-ctx.Done()
