@@ -122,6 +122,7 @@ func (e *engine) awaitAnswer(ctx context.Context, began time.Time) {
 		return // dockerdEnded may have been here already
 	}
 	e.answered = true
+	e.keepGood(e.settings)
 	e.complained = ""
 	if err := os.Remove(layout.UserFailure); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		e.log.Warn("the mistake is over, its report stays", "err", err)
@@ -132,6 +133,10 @@ func (e *engine) awaitAnswer(ctx context.Context, began time.Time) {
 // that wait for it are sent away, others get an error at once.
 func (e *engine) dockerdEnded(err error, lastWords string) {
 	e.mu.Lock()
+	blamed := !e.answered && !e.renewing
+	e.mu.Unlock()
+	blamed = blamed && lastWords != "" && e.judge(lastWords)
+	e.mu.Lock()
 	answered := e.answered || e.renewing
 	e.answered, e.renewing = false, false
 	if !answered && e.listener != nil {
@@ -141,12 +146,12 @@ func (e *engine) dockerdEnded(err error, lastWords string) {
 	}
 	wish := e.settings.wish
 	wished := len(wish) > 0 && strings.HasPrefix(lastWords, configRefused)
-	if !answered && wished {
+	if !answered && wished && !blamed {
 		e.refused = fmt.Sprint(wish)
 	}
 	e.mu.Unlock()
 	switch {
-	case answered:
+	case answered, blamed: // the next run is another one, and tells
 	case wished:
 		e.log.Error("user Docker does not start with rancher.docker; it is tried without", "err", err, "daemon", lastWords)
 		if err := kmsg.Announce(kmsg.Failure("user-docker/rancher.docker", errors.New(strings.TrimPrefix(lastWords, configRefused)),

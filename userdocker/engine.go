@@ -57,6 +57,10 @@ type engine struct {
 	// text, that the daemon did not start with.
 	settings Settings
 	refused  string
+	// refusal is what the daemon has said about the user's file, told what
+	// people know of it.
+	refusal refusal
+	told    []string
 	// listener is the public socket, open from before the daemon's start, so
 	// that clients wait for it, and kept over its restarts, so that containers
 	// which mount the socket keep a live one.
@@ -73,6 +77,8 @@ type engine struct {
 	// asked whether somebody waits for a new start of the daemon, configured
 	// whether UserConfigured is there.
 	complete, disks, asked, configured bool
+	// seen is the user's file that corrected has last told of.
+	seen string
 }
 
 func newEngine(log *slog.Logger) *engine {
@@ -219,8 +225,8 @@ func (e *engine) awaitSettings(ctx context.Context) error {
 // readSettings reads what the daemon is to run with, from the user's file and
 // the machine's configuration.
 func (e *engine) readSettings() (Settings, error) {
-	raw, err := os.ReadFile(layout.UserDaemonConfig)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	file, raw, problems, err := e.readUsable()
+	if err != nil {
 		return Settings{}, err
 	}
 	wish, err := readWish(e.further.isFirst())
@@ -231,17 +237,15 @@ func (e *engine) readSettings() (Settings, error) {
 		// Its containers end with it, as all of its container does.
 		wish.Values = map[string]any{"live-restore": false}
 	}
-	for _, p := range wish.Problems {
-		e.log.Warn("configuration", "problem", p)
-	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.refused != "" && e.refused == fmt.Sprint(wish.Values) {
 		// The daemon does not run with it.
 		wish.Values = nil
 	}
-	s, err := Merge(raw, wish.Values)
-	s.env, s.wish = wish.Env, wish.Values
+	s, err := Merge(raw, wish.Values, readOnDisk)
+	s.env, s.wish, s.file, s.fallback = wish.Env, wish.Values, string(file), len(problems) > 0
+	s.Problems = slices.Concat(wish.Problems, problems, s.Problems)
 	return e.flavour.of(s), err
 }
 
@@ -249,6 +253,7 @@ func (e *engine) use(s Settings) {
 	if len(s.Ignored) > 0 {
 		e.log.Warn("settings of the bulkhead itself are not taken over", "file", layout.UserDaemonConfig, "keys", s.Ignored)
 	}
+	e.tell(s.Problems)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.settings = s

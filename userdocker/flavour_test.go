@@ -41,7 +41,7 @@ func TestFlavour(t *testing.T) {
 		{`{}`, map[string]any{"containerd-snapshotter": true}},
 		{`{"firewall-backend": "nftables", "features": {"cdi": true}}`, map[string]any{"containerd-snapshotter": true, "cdi": true}},
 	} {
-		s, err := Merge([]byte(tt.user), nil)
+		s, err := Merge([]byte(tt.user), nil, nothingOnDisk)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -143,6 +143,7 @@ func (e *engine) lookForRequests() error {
 	if !e.complete && exists(layout.CloudInitDone) {
 		e.complete, e.asked = true, true
 	}
+	e.asked = e.asked || e.corrected()
 	if !e.asked {
 		return nil
 	}
@@ -169,6 +170,7 @@ func (e *engine) renew() error {
 	}
 	now := e.current()
 	if s.same(now) {
+		e.use(s)
 		return nil
 	}
 	if s.DataRoot() != now.DataRoot() {

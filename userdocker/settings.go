@@ -64,10 +64,15 @@ type Settings struct {
 	values map[string]any
 	// Ignored are the keys of the user's file that have no effect.
 	Ignored []string
+	// Problems say what has been left out, and why.
+	Problems []string
 	// env is the daemon's environment in addition, "NAME=value", and wish what
 	// the machine's configuration contributed to values.
 	env  []string
 	wish map[string]any
+	// file is the user's file; with fallback not all of it counts.
+	file     string
+	fallback bool
 }
 
 // same tells whether a daemon with the one settings is as one with the other.
@@ -85,20 +90,24 @@ func (e *ConfigError) Unwrap() error { return e.Err }
 // machine's configuration wishes, and both on top of the built-in settings.
 // Only listeners are those of both. Whether the daemon knows each key and likes its value is
 // for the daemon to say. Errors are of type *ConfigError.
-func Merge(user []byte, wish map[string]any) (Settings, error) {
-	s, err := merge(user, wish)
+func Merge(user []byte, wish map[string]any, look func(dataRoot string) onDisk) (Settings, error) {
+	s, err := merge(user, wish, look)
 	if err != nil {
 		return Settings{}, &ConfigError{err}
 	}
 	return s, nil
 }
 
-func merge(user []byte, wish map[string]any) (Settings, error) {
+func merge(user []byte, wish map[string]any, look func(dataRoot string) onDisk) (Settings, error) {
 	own, err := parse(user)
 	if err != nil {
 		return Settings{}, err
 	}
 	s := Settings{values: defaults()}
+	has := look(rootOf(own, wish))
+	wish, problems := fit("rancher.docker", wish, has)
+	own, more := fit(layout.UserDaemonConfig, own, has)
+	s.Problems = append(problems, more...)
 	// Another log driver takes other options; without this, ours would stop it.
 	for _, layer := range []map[string]any{wish, own} {
 		if layer["log-driver"] != nil || layer["log-opts"] != nil {
@@ -119,7 +128,18 @@ func merge(user []byte, wish map[string]any) (Settings, error) {
 		return Settings{}, err
 	}
 	s.values["hosts"] = hosts
-	return s, checkDataRoot(s.values["data-root"])
+	return s, nil
+}
+
+// rootOf returns the data root that the first of some settings asks for that can
+// have it.
+func rootOf(layers ...map[string]any) string {
+	for _, layer := range layers {
+		if root, ok := layer["data-root"].(string); ok && checkDataRoot(root) == nil {
+			return root
+		}
+	}
+	return dataRoot
 }
 
 // parse reads a JSON object and says on which line a mistake is.

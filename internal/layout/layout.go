@@ -197,6 +197,9 @@ const (
 	// UserFailure says in one line which mistake of the user keeps user Docker
 	// from starting; it is there only as long as that is so.
 	UserFailure = UserRunDir + "/failure"
+	// UserProblems has a line for each setting of user Docker that is left out;
+	// absent without any.
+	UserProblems = UserRunDir + "/problems"
 	// UserWaiting exists as long as user Docker waits for other services before
 	// it starts its daemon.
 	UserWaiting = UserRunDir + "/waiting"

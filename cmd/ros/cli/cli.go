@@ -45,6 +45,9 @@ type places struct {
 	mountinfo, meminfo       string
 	// configProblems are the mistakes in the configuration of this boot.
 	configProblems string
+	// userProblems are settings of user Docker that are left out, userFailure is
+	// what keeps it from starting.
+	userProblems, userFailure string
 	// space returns the size of dir's file system and what is free, in bytes.
 	space func(dir string) (total, available int64, err error)
 	// root is what the files of the configuration lie below; kernelLine
@@ -89,6 +92,8 @@ func machine() places {
 		mountinfo:      "/proc/self/mountinfo",
 		meminfo:        "/proc/meminfo",
 		configProblems: layout.ConfigProblems,
+		userProblems:   layout.UserProblems,
+		userFailure:    layout.UserFailure,
 		space:          space,
 		kernelLine:     "/proc/cmdline",
 		records:        layout.ServiceRecords,

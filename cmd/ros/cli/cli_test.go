@@ -145,6 +145,8 @@ func testPlaces(t *testing.T) (places, map[string]*fakeEngine) {
 		imageIndex:     write("index.json", `{"images": [{"name": "docker", "manifest": "sha256:dd"}, {"name": "udev", "manifest": "sha256:ee", "diff_ids": ["sha256:base", "sha256:udev"]}]}`),
 		meminfo:        write("meminfo", "MemTotal:  2097152 kB\nMemFree:   11 kB\nMemAvailable:  1048576 kB\n"),
 		configProblems: filepath.Join(dir, "config-problems"), // as on a machine without any: not there
+		userProblems:   filepath.Join(dir, "user-problems"),
+		userFailure:    filepath.Join(dir, "user-failure"),
 		space:          func(string) (total, available int64, err error) { return 8 << 30, 6 << 30, nil },
 		connect:        func(socket string) (engine, error) { return engines[socket], nil },
 	}, engines
@@ -238,6 +240,12 @@ func TestStatusTellsWhatIsWrong(t *testing.T) {
 	if err := os.WriteFile(p.configProblems, []byte(mistakes), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(p.userProblems, []byte("daemon.json: data-root: left out: no place\ndaemon.json: mtu: left out\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(p.userFailure, []byte("daemon.json: line 3\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	code, got, _ := ros(p, "status")
 	for _, want := range []string{
 		"no boot report yet",
@@ -245,6 +253,9 @@ func TestStatusTellsWhatIsWrong(t *testing.T) {
 		"user Docker: daemon is on fire",
 		"state: 60 MiB are left",
 		"configuration: user.yml:3:1: hostnme",
+		"user Docker: daemon.json: data-root: left out: no place",
+		"user Docker: daemon.json: mtu: left out",
+		"user Docker: daemon.json: line 3",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("status does not say %q:\n%s", want, got)

@@ -113,12 +113,21 @@ func (p places) status(ctx context.Context) status {
 	if s.State.short() {
 		problem("state: %d MiB are left; docker system prune removes what is not in use", s.State.Available/mib)
 	}
-	problems, err := os.ReadFile(p.configProblems)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		problem("%v", err)
-	}
-	for _, m := range osconfig.Mistakes(string(problems)) {
-		problem("configuration: %s", m)
+	for _, told := range []struct {
+		file, about string
+		mistakes    func(text string) []string
+	}{
+		{p.configProblems, "configuration", osconfig.Mistakes},
+		{p.userFailure, "user Docker", lines},
+		{p.userProblems, "user Docker", lines},
+	} {
+		text, err := os.ReadFile(told.file)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			problem("%v", err)
+		}
+		for _, m := range told.mistakes(string(text)) {
+			problem("%s: %s", told.about, m)
+		}
 	}
 	if s.Memory, err = readFile(p.meminfo, parseMemory); err != nil {
 		problem("memory: %v", err)
@@ -179,6 +188,11 @@ func (s status) write(w io.Writer) error {
 		}
 	}
 	return out.Flush()
+}
+
+// lines returns those of a text that are not empty.
+func lines(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == '\n' })
 }
 
 // space returns the size of the file system that dir is in, and what of it is

@@ -4,3 +4,9 @@ if [ -s /run/bulkhead/config-problems ] && [ -t 1 ]; then
     sed 's/^/  /' /run/bulkhead/config-problems
     echo
 fi
+# And what of the settings of docker has been left out.
+if [ -s /run/user-docker/problems ] && [ -t 1 ]; then
+    echo "About the settings of docker (docs/user-docker.md):"
+    sed 's/^/  /' /run/user-docker/problems
+    echo
+fi
