@@ -44,13 +44,13 @@ func instead(key string) string {
 	case "lxd":
 		return "run containers under rancher.services"
 	case "wireguard":
-		return "use rancher.modules with wireguard, write_files and rancher.network.post_cmds"
+		return "use write_files with container: network, and ip link and wg in rancher.network.post_cmds"
 	case "rsyslog":
 		return "use write_files with container: syslog, and /etc/rsyslog.d/"
 	case "random_seed":
 		return "the kernel seeds itself from hardware"
 	case "keyboard":
-		return "run loadkeys in the console with runcmd"
+		return "the local console has the US layout; over SSH your own keyboard's counts"
 	case "phone_home":
 		return "use curl in runcmd"
 	case "output":

@@ -24,7 +24,7 @@ type Engine struct {
 	// Address and network of the bridge.
 	BIP CIDR `yaml:"bip" eg:"172.18.42.1/16"`
 	// Where logs of containers go.
-	LogDriver string `yaml:"log_driver" eg:"journald"`
+	LogDriver string `yaml:"log_driver" eg:"syslog"`
 	// Options of the log driver.
 	LogOpts map[string]string `yaml:"log_opts" eg:"{max-size: 25m, max-file: '2'}"`
 	// Restart containers when the daemon starts.

@@ -161,6 +161,7 @@ func kinds() map[reflect.Type]kindOf {
 		reflect.TypeFor[Decimal]():         {"number with decimals", object{"type": []string{"number", "string"}}},
 		reflect.TypeFor[Duration]():        {"time span", object{"type": []string{"string", "integer"}}},
 		reflect.TypeFor[Size]():            {"size", object{"type": []string{"string", "integer"}}},
+		reflect.TypeFor[Share]():           {"size", object{"type": []string{"string", "integer"}}},
 		reflect.TypeFor[Timezone]():        text("time zone", `^[A-Za-z0-9_+/-]+$`),
 		reflect.TypeFor[Module]():          text("text", `^[A-Za-z0-9_-]+( .*)?$`),
 		reflect.TypeFor[Device]():          text("device", ""),

@@ -32,6 +32,9 @@ type Rancher struct {
 	RegistryAuths map[string]RegistryAuth `yaml:"registry_auths" eg:"{registry.example.org: {username: bulk, password: head}}"`
 	// Kernel settings.
 	Sysctl Sysctls `yaml:"sysctl" eg:"{net.core.somaxconn: 4096}"`
+	// How much `/tmp` may hold, which is in memory: a size, or a part of the
+	// memory. Half of it without this.
+	TmpSize Share `yaml:"tmp_size" origin:"Bulkhead" eg:"2G"`
 	// Kernel modules to load, with parameters behind the name.
 	Modules []Module `yaml:"modules" eg:"[wireguard, 'dummy numdummies=2']"`
 	// How user data is looked for.

@@ -315,6 +315,29 @@ func parseSize(text string) (int64, bool) {
 	return int64(n * float64(int64(1)<<shift)), true
 }
 
+// A Share is a size, or a part of the memory in percent: "2G", "75%".
+type Share string
+
+func (s *Share) setText(text string) error {
+	percent, isPart := strings.CutSuffix(text, "%")
+	n, err := strconv.Atoi(percent)
+	_, isSize := parseSize(text)
+	if isPart && (err != nil || n < 1 || n > 100) || !isPart && !isSize {
+		return errors.New("want a size such as 2G, or a part of the memory such as 75%")
+	}
+	*s = Share(text)
+	return nil
+}
+
+// Mount returns the notation of mount options (tmpfs(5)).
+func (s Share) Mount() string {
+	if strings.HasSuffix(string(s), "%") {
+		return string(s)
+	}
+	n, _ := parseSize(string(s))
+	return strconv.FormatInt(n, 10)
+}
+
 // A Timezone is a name of the time zone database.
 type Timezone string
 

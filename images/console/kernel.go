@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/bulkhead-os/bulkhead/internal/tool"
 )
 
@@ -19,6 +21,12 @@ func (c *console) applyKernelSettings(ctx context.Context) error {
 		// An item may have parameters: "bonding mode=1".
 		if err := tool.Run(ctx, "", append([]string{"/usr/sbin/modprobe", "--"}, strings.Fields(string(module))...)...); err != nil {
 			errs = append(errs, fmt.Errorf("load module %s: %w", module, err))
+		}
+	}
+	if size := c.cfg.Rancher.TmpSize; size != "" {
+		// The mount is one of the machine's, and so is its size.
+		if err := unix.Mount("", "/tmp", "", unix.MS_REMOUNT|unix.MS_NOSUID|unix.MS_NODEV, "size="+size.Mount()); err != nil {
+			errs = append(errs, fmt.Errorf("rancher.tmp_size: %s: %w", size, err))
 		}
 	}
 	missing, err := setSysctls(c.cfg.Rancher.Sysctl)

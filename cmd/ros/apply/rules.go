@@ -73,6 +73,7 @@ var rules = []rule{
 
 	{"rancher.shutdown_timeout", Now, "it counts for the next shutdown", []Step{System}},
 	{"rancher.modules", Now, "modules are loaded", []Step{Kernel}},
+	{"rancher.tmp_size", Now, "/tmp has the new size, if what it holds fits", []Step{Kernel}},
 	{"rancher.sysctl", Now, "settings are written", []Step{Kernel}},
 
 	{"disk_setup", Now, "a disk is partitioned if it may be", []Step{Storage}},
