@@ -76,6 +76,35 @@ docker compose down --volumes --rmi local --timeout 0 >/dev/null 2>&1 && cd && r
 	{name: "a machine id that all see", commands: "cat /etc/machine-id; docker run --rm -v /etc/machine-id:/x:ro " + image + " cat /x; sudo cat /var/lib/rancher/conf/machine-id", want: `^([0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15})\n`},
 	{name: "one machine id", commands: "{ cat /etc/machine-id; docker run --rm -v /etc/machine-id:/x:ro " + image + " cat /x; sudo cat /var/lib/rancher/conf/machine-id; } | sort -u | wc -l", want: `^1\n$`},
 	{name: "half of the memory in /tmp", commands: `awk '/^MemTotal/ {m=$2} END {"df -k --output=size /tmp | tail -1" | getline t; print (t > m*0.49 && t < m*0.51) ? "half" : t " of " m}' /proc/meminfo`, want: `^half\n$`},
+
+	// Where people type.
+	{name: "shutdown with a time and a message, and back", commands: `sudo shutdown +90 "going down" && sudo shutdown --show && sudo shutdown -c "after all not" && sudo shutdown --show`, want: `^The machine will power off at .*; shutdown -c cancels it\.\nThe machine will power off at .*\nshutdown: no end of the machine is scheduled\n$`, exit: 1},
+	{name: "shutdown at a time of day", commands: `sudo shutdown -r 23:59 && sudo shutdown -c`, want: `^The machine will reboot at \w+ [\d-]+ 23:59:00 `},
+	{name: "a word that is no time", commands: `sudo shutdown tomorrow`, want: `"tomorrow" is no time: want now, \+MINUTES or HH:MM`, exit: 2},
+	{name: "everybody is told", commands: `script -qec 'sleep 1; sudo shutdown -k +5 "tea first"; sleep 1' /dev/null`, want: `tea first\nThe machine will power off at `},
+	{name: "the address before the login prompt", commands: "cat /etc/issue", want: `ssh rancher@10\.0\.2\.15\n`},
+	{name: "what busybox has", commands: `for c in $(find /usr/bin -lname busybox -printf '%f\n'); do busybox --list | grep -qx "$c" || echo "no $c"; done; wget --help 2>&1 | head -1; nslookup localhost >/dev/null; command -v wget nc nslookup traceroute unzip ifconfig route telnet bzip2 | wc -l`, want: `^BusyBox .*\n9\n$`},
+	{name: "tools that hints name", commands: `sudo iptables -S INPUT && sudo nft list tables >/dev/null && sudo ethtool -k eth0 | head -1 && wg --version && sudo system-docker exec network sh -c 'iptables -S INPUT && nft list ruleset >/dev/null && ethtool -K lo gro off && wg show'`, want: `^-P INPUT ACCEPT\nFeatures for eth0:\nwireguard-tools v.*\n-P INPUT ACCEPT\n$`},
+	{name: "how to get what is not there", commands: `bash -ic 'git status' </dev/null 2>&1 | tail -2`, want: `bash: git: command not found\nA container has it, .*: docker run `},
+	{name: "cron's way", commands: `bash -ic 'crontab -l' </dev/null 2>&1 | tail -1`, want: `labels: \{cron\.schedule: `},
+	{name: "an example of a schedule", commands: `printf 'rancher: {services: {job: {image: busybox, command: date, labels: {cron.schedule: "@daily"}}}}' | ros config validate -`, want: `^$`},
+	{name: "/tmp with another size", commands: `sudo ros config set rancher.tmp_size 300M && sudo ros config apply >/dev/null && df -m --output=size /tmp | tail -1; sudo ros config set rancher.tmp_size 50% && sudo ros config apply >/dev/null`, want: `^ +300\n$`},
+	{name: "settings of a link that comes later", commands: `sudo ros config set rancher.sysctl.net.ipv4.conf.later0.rp_filter 2 && sudo ros config apply >/dev/null; sudo ip link add later0 type dummy && sleep 3 && cat /proc/sys/net/ipv4/conf/later0/rp_filter; sudo ip link delete later0; sudo ros config set rancher.sysctl '{}' >/dev/null`, want: `\n?2\n$`},
+}
+
+// settings are trials with the user's daemon.json, which is $file.
+var settings = []trial{
+	{name: "keys that cannot hold", commands: `put '{"data-root": "/data/docker", "userns-remap": "default", "storage-driver": "overlay2", "log-driver": "journald", "exec-opts": ["native.cgroupdriver=systemd"], "graph": "/x", "mtu": 1400}'
+docker info -f '{{.DockerRootDir}} {{.Driver}} {{.LoggingDriver}} {{.CgroupDriver}}'; docker run --rm ` + image + ` echo runs; cut -d: -f2,3 /run/user-docker/problems | xargs; sudo ros status | grep -c 'user Docker: /etc/docker/daemon.json'`,
+		want: `^/var/lib/docker overlayfs json-file cgroupfs\nruns\ndata-root: left out exec-opts: left out graph: left out log-driver: left out storage-driver: left out userns-remap: left out\n6\n$`},
+	{name: "keys that the daemon refuses", commands: `put '{"no-such-key": 1, "log-level": "chatty", "debug": "yes", "labels": ["ship=yes"]}'; docker info -f '{{.Labels}}'; cut -d: -f2,3 /run/user-docker/problems | xargs`,
+		want: `^\[ship=yes\]\ndebug: left out log-level: left out no-such-key: left out\n$`},
+	{name: "a file that a daemon ends with", commands: `put '{"bip": "10.99.0.1/24", "default-runtime": "nvidia"}'; docker info -f '{{.DefaultRuntime}}'; cut -d: -f1,2 /run/user-docker/problems`,
+		want: `^runc\n/etc/docker/daemon.json: `},
+	{name: "a file that is no JSON any more", commands: `put '{"labels": ["ship=good"]}'; put '{"labels": ["ship=bad"],}'; docker info -f '{{.Labels}}'; cat /run/user-docker/problems`,
+		want: `^\[ship=good\]\n/etc/docker/daemon.json: line 1: .*: the last good file counts`},
+	{name: "a correction counts by itself", commands: `put '{"log-driver": "journald", "labels": ["ship=old"]}'; echo '{"labels": ["ship=new"]}' | sudo tee $file >/dev/null; for i in $(seq 60); do docker info -f '{{.Labels}}' 2>/dev/null | grep new && break; sleep 1; done; ls /run/user-docker/problems`,
+		want: `^\[ship=new\]\nls: cannot access`, exit: 2},
 }
 
 // TestEveryday tries what people type first on any machine.
@@ -84,14 +113,24 @@ func TestEveryday(t *testing.T) {
 	g.clean(t)
 	g.needImage(t)
 	for _, tt := range everyday {
-		t.Run(tt.name, func(t *testing.T) {
-			want := regexp.MustCompile(tt.want)
-			r := g.try(t, tt.commands)
-			// Both outputs, since people read both.
-			got := strings.ReplaceAll(r.Stdout+r.Stderr, "\r", "")
-			if r.Exit != tt.exit || !want.MatchString(got) {
-				t.Errorf("%s\nexit code %d, want %d; printed\n%s\nwant %s", tt.commands, r.Exit, tt.exit, got, tt.want)
-			}
-		})
+		t.Run(tt.name, func(t *testing.T) { g.tryOut(t, tt) })
+	}
+	t.Cleanup(func() { g.root(t, "rm -f /etc/docker/daemon.json; system-docker restart docker; wait-for-docker") })
+	const put = `file=/etc/docker/daemon.json; put() { echo "$1" | sudo tee $file >/dev/null; sudo system-docker restart docker >/dev/null; until docker info >/dev/null 2>&1; do sleep 1; done; }` + "\n"
+	for _, tt := range settings {
+		tt.commands = put + tt.commands
+		t.Run("daemon.json/"+tt.name, func(t *testing.T) { g.tryOut(t, tt) })
+	}
+}
+
+// tryOut does a trial.
+func (g *guest) tryOut(t *testing.T, tt trial) {
+	t.Helper()
+	want := regexp.MustCompile(tt.want)
+	r := g.try(t, tt.commands)
+	// Both outputs, since people read both.
+	got := strings.ReplaceAll(r.Stdout+r.Stderr, "\r", "")
+	if r.Exit != tt.exit || !want.MatchString(got) {
+		t.Errorf("%s\nexit code %d, want %d; printed\n%s\nwant %s", tt.commands, r.Exit, tt.exit, got, tt.want)
 	}
 }
