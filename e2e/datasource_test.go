@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"regexp"
 	"testing"
+	"time"
 
 	"github.com/bulkhead-os/bulkhead/e2e/qemutest"
 )
@@ -25,12 +26,19 @@ func TestDataSources(t *testing.T) {
 		// Neither a state disk that is not there nor mistakes matter to it.
 		options := netBoot(t, "rancher.cloud_init.datasources=[ec2:"+serve(t, ec2(ship(key)))+"] "+
 			"rancher.state.dev=LABEL=nonexistent "+kernelLine(mistakesOnKernelLine))
+		// Nor does a clock without a battery, and a hypervisor's console has a prompt.
+		options.Args = append(options.Args, "-rtc", "base=2000-01-01T00:00:00",
+			"-chardev", "null,id=hvc", "-device", "virtconsole,chardev=hvc")
 		g := boot(t, options, key, provoked, regexp.MustCompile("FAILED step=find-state .*LABEL=nonexistent"))
 		checkConfigured(t, g, "cloud-ship")
 		g.checkNamed(t, mistakesOnKernelLine, nil)
 		if got := g.sh(t, "findmnt -no FSTYPE /var/lib/rancher; docker info -f '{{.DockerRootDir}}'"); got != "tmpfs\n/var/lib/docker" {
 			t.Errorf("state is on %q; want a tmpfs", got)
 		}
+		if got := g.sh(t, "date +%%Y"); got < "2026" {
+			t.Errorf("it is the year %s; want it no earlier than the build", got)
+		}
+		g.eventually(t, "a login prompt on hvc0", 30*time.Second, g.succeeds("pgrep -f '[a]getty .*hvc0'"))
 		g.checkConfigCommand(t, key.Authorized)
 	})
 	if full() {
