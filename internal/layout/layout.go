@@ -65,7 +65,7 @@ const (
 	OnceEverSuffix        = ".once"
 	// IncludeDir keeps what an #include-once of user data got.
 	IncludeDir = ConfDir + "/include-once"
-	// ServiceRecords is what people want of OS services (package steer).
+	// ServiceRecords is what people want of OS services (package control).
 	ServiceRecords = ConfDir + "/services.json"
 	// ServicesDir holds the files of services that ros service enable took in.
 	ServicesDir = ConfDir + "/services"
@@ -156,10 +156,10 @@ const (
 	ConsoleChosen = RunDir + "/console.chosen"
 	// ConsoleDone exists when the start commands of the configuration have run.
 	ConsoleDone = RunDir + "/console-done"
-	// SteerSocket is where the orchestrator takes requests (package steer). It
+	// ControlSocket is where the orchestrator takes requests (package control). It
 	// is outside of RunDir, which services have that are not to steer others.
-	SteerSocket = "/run/orchestrator.sock"
-	// ServiceProblems is what keeps services from running (steer.Problems).
+	ControlSocket = "/run/orchestrator.sock"
+	// ServiceProblems is what keeps services from running (control.Problems).
 	ServiceProblems = "/run/orchestrator.problems"
 	// ShutdownFile names the requested end (power.Action) once one is under way.
 	ShutdownFile = RunDir + "/shutdown"

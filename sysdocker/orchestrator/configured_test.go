@@ -19,8 +19,8 @@ import (
 
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
+	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
-	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
 )
 
 // registryEngine is a fakeEngine whose images come from a registry.
@@ -175,7 +175,7 @@ type keptBench struct {
 
 func keep(t *testing.T, services map[string]osconfig.Service) *keptBench {
 	t.Helper()
-	records, err := steer.Open(filepath.Join(t.TempDir(), "services.json"))
+	records, err := control.Open(filepath.Join(t.TempDir(), "services.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,9 +204,9 @@ func (b *keptBench) want(services map[string]osconfig.Service) {
 }
 
 // ask sends a request and returns its error and the calls of user Docker.
-func (b *keptBench) ask(t *testing.T, verb steer.Verb, service string) (string, []string) {
+func (b *keptBench) ask(t *testing.T, verb control.Verb, service string) (string, []string) {
 	t.Helper()
-	r := steer.Request{Verb: verb, Configured: true}
+	r := control.Request{Verb: verb, Configured: true}
 	if service != "" {
 		r.Services = []string{service}
 	}
@@ -221,7 +221,7 @@ func (b *keptBench) ask(t *testing.T, verb steer.Verb, service string) (string, 
 
 func (b *keptBench) told(t *testing.T) map[string]string {
 	t.Helper()
-	p, err := steer.ReadProblems(b.problems.file)
+	p, err := control.ReadProblems(b.problems.file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +233,7 @@ func TestKeeperTriesUntilItRuns(t *testing.T) {
 		b := keep(t, map[string]osconfig.Service{"web": {Image: "nginx"}, "kin": {Image: "nginx", DependsOn: osconfig.Names{"web"}, Labels: osconfig.Labels{"a": "b"}}, "bad": {Image: "a", DNS: osconfig.StringList{"x"}}})
 		b.engine.call("registry", "is away", func() error { b.engine.away = true; return nil })
 		time.Sleep(10 * time.Second)
-		if err, _ := b.ask(t, steer.Up, ""); !strings.Contains(err, "service kin: waits for service web") {
+		if err, _ := b.ask(t, control.Up, ""); !strings.Contains(err, "service kin: waits for service web") {
 			t.Errorf("error %q", err)
 		}
 		if told := b.told(t); told["web"] != "no route to host" || told["kin"] != "waits for service web" || !strings.Contains(told["bad"], "dns") {
@@ -258,22 +258,22 @@ func TestKeeperDoesWhatItIsAsked(t *testing.T) {
 		synctest.Wait()
 		b.engine.took()
 		for _, step := range []struct {
-			verb    steer.Verb
+			verb    control.Verb
 			service string
 			calls   []string
 			err     string
 		}{
-			{verb: steer.Up},
-			{verb: steer.Pull, service: "web", calls: []string{"pull nginx"}},
-			{verb: steer.Stop, service: "web", calls: []string{"restart no web", "stop web"}},
-			{verb: steer.Up},
-			{verb: steer.Start, service: "web", calls: []string{"restart always web", "start web"}},
-			{verb: steer.Remove, service: "web", calls: []string{"remove web"}},
-			{verb: steer.Create, service: "web", calls: []string{"create web"}},
-			{verb: steer.Up, service: "db"},
-			{verb: steer.Up, calls: []string{"restart always web", "start web"}},
-			{verb: steer.Stop, service: "wbe", err: "there is no service wbe in the configuration"},
-			{verb: steer.Upgrade, service: "web", err: "unknown"},
+			{verb: control.Up},
+			{verb: control.Pull, service: "web", calls: []string{"pull nginx"}},
+			{verb: control.Stop, service: "web", calls: []string{"restart no web", "stop web"}},
+			{verb: control.Up},
+			{verb: control.Start, service: "web", calls: []string{"restart always web", "start web"}},
+			{verb: control.Remove, service: "web", calls: []string{"remove web"}},
+			{verb: control.Create, service: "web", calls: []string{"create web"}},
+			{verb: control.Up, service: "db"},
+			{verb: control.Up, calls: []string{"restart always web", "start web"}},
+			{verb: control.Stop, service: "wbe", err: "there is no service wbe in the configuration"},
+			{verb: control.Upgrade, service: "web", err: "unknown"},
 		} {
 			err, calls := b.ask(t, step.verb, step.service)
 			if diff := cmp.Diff(step.calls, calls); diff != "" || !strings.Contains(err, step.err) || (err == "") != (step.err == "") {
@@ -282,12 +282,12 @@ func TestKeeperDoesWhatItIsAsked(t *testing.T) {
 		}
 		delete(web, "db")
 		b.want(web)
-		if err, calls := b.ask(t, steer.Up, ""); err != "" || !cmp.Equal(calls, []string{"remove db"}) {
+		if err, calls := b.ask(t, control.Up, ""); err != "" || !cmp.Equal(calls, []string{"remove db"}) {
 			t.Errorf("without db: %s, %q; want it removed", err, calls)
 		}
 		b.engine.call("image", "is lost", func() error { b.engine.has, b.engine.away = false, true; return nil })
 		b.want(map[string]osconfig.Service{"web": {Image: "other"}, "db": {Image: "db", DNS: osconfig.StringList{"x"}}})
-		err, calls := b.ask(t, steer.Up, "")
+		err, calls := b.ask(t, control.Up, "")
 		for _, want := range []string{"db: .dns", "service web: no route to host; it is tried again and again"} {
 			if !strings.Contains(err, want) {
 				t.Errorf("error %q does not say %q", err, want)
@@ -312,7 +312,7 @@ func TestKeeperFetches(t *testing.T) {
 			b.want(map[string]osconfig.Service{"far": {Image: "far"}})
 			return nil
 		}
-		err, _ := b.ask(t, steer.Up, "")
+		err, _ := b.ask(t, control.Up, "")
 		if !strings.Contains(err, "service https://example.org/x.yml: answer 500") {
 			t.Errorf("error %q", err)
 		}
@@ -360,7 +360,7 @@ func TestKeeperStartsAtTimesWhatIsThere(t *testing.T) {
 		b := keep(t, nil)
 		b.engine.has, b.engine.slowStart = true, 5*time.Second
 		b.want(map[string]osconfig.Service{"clock": {Image: "nginx", Labels: osconfig.Labels{osconfig.LabelSchedule: "* * * * * *"}}})
-		err, calls := b.ask(t, steer.Up, "clock")
+		err, calls := b.ask(t, control.Up, "clock")
 		time.Sleep(20 * time.Second) // it runs on
 		calls = append(calls, b.engine.took()...)
 		if diff := cmp.Diff([]string{"create clock", "start clock"}, calls); err != "" || diff != "" {

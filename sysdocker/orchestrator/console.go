@@ -12,7 +12,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/once"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 	"github.com/bulkhead-os/bulkhead/os-config/conffile"
-	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
+	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 )
 
 // A consoleKey is where the configuration says which console there is to be:
@@ -76,7 +76,7 @@ func (u *unit) chooseConsole(ctx context.Context) bool {
 		return false
 	}
 	u.log.Info("console of this boot", "name", name, "image", image)
-	err := u.records.Change(u.service.Name, func(r *steer.Record) { r.Image, r.Stopped = image, stopped })
+	err := u.records.Change(u.service.Name, func(r *control.Record) { r.Image, r.Stopped = image, stopped })
 	if err != nil {
 		u.log.Error("console of this boot is not recorded", "error", err)
 	}

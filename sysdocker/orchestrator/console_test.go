@@ -11,8 +11,8 @@ import (
 
 	"github.com/bulkhead-os/bulkhead/images"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
+	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
-	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
 )
 
 // consoleBoot is an engine that has a console "full" in a boot with
@@ -35,33 +35,33 @@ func consoleService() images.Declaration {
 func TestConsoleOfTheConfiguration(t *testing.T) {
 	tests := []struct {
 		name, key string
-		before    steer.Record // of the boot before
-		calls     []string     // once cloud-init is ready
-		image     string       // that runs
+		before    control.Record // of the boot before
+		calls     []string       // once cloud-init is ready
+		image     string         // that runs
 		stopped   bool
 		problem   string
 	}{
 		{name: "default", key: "default", calls: []string{"start console"}},
 		{name: "another", key: "full", calls: []string{"remove console", "create console", "start console"}, image: otherImage},
 		{name: "by its image", key: otherImage, calls: []string{"remove console", "create console", "start console"}, image: otherImage},
-		{name: "the same as before", key: "full", before: steer.Record{Image: otherImage}, calls: []string{"start console"}, image: otherImage},
+		{name: "the same as before", key: "full", before: control.Record{Image: otherImage}, calls: []string{"start console"}, image: otherImage},
 		{name: "none", key: "none", stopped: true},
-		{name: "none as before", key: "none", before: steer.Record{Stopped: true}, stopped: true},
-		{name: "again after none", key: "default", before: steer.Record{Stopped: true}, calls: []string{"load console", "create console", "start console"}},
-		{name: "default again", key: "default", before: steer.Record{Image: otherImage}, calls: []string{"load console", "remove console", "create console", "start console"}},
+		{name: "none as before", key: "none", before: control.Record{Stopped: true}, stopped: true},
+		{name: "again after none", key: "default", before: control.Record{Stopped: true}, calls: []string{"load console", "create console", "start console"}},
+		{name: "default again", key: "default", before: control.Record{Image: otherImage}, calls: []string{"load console", "remove console", "create console", "start console"}},
 		{name: "unknown", key: "nonesuch", calls: []string{"start console"}, problem: "no console nonesuch"},
-		{name: "a later orchestrator", key: "", before: steer.Record{Image: otherImage}, calls: []string{"start console"}, image: otherImage},
+		{name: "a later orchestrator", key: "", before: control.Record{Image: otherImage}, calls: []string{"start console"}, image: otherImage},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := consoleBoot(tt.key)
 				file := filepath.Join(t.TempDir(), "services.json")
-				store, err := steer.Open(file)
+				store, err := control.Open(file)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := store.Change(images.Console, func(r *steer.Record) { *r = tt.before }); err != nil {
+				if err := store.Change(images.Console, func(r *control.Record) { *r = tt.before }); err != nil {
 					t.Fatal(err)
 				}
 				b := startWith(t, e, file, service("cloud-init"), consoleService())
@@ -96,11 +96,11 @@ func TestConsoleRequestsAreForTheNextBootToo(t *testing.T) {
 		b := startOn(t, e, service("cloud-init"), consoleService(), watched("ntp"))
 		b.ready("cloud-init", "console", "ntp")
 		b.pass(2 * time.Second)
-		b.expectError(b.ask(steer.Upgrade, images.Console, otherImage))
-		b.expectError(b.ask(steer.Stop, images.Console, ""))
-		b.expectError(b.ask(steer.Start, images.Console, ""))
-		b.expectError(b.ask(steer.Rollback, images.Console, ""))
-		b.expectError(b.ask(steer.Upgrade, "ntp", otherImage))
+		b.expectError(b.ask(control.Upgrade, images.Console, otherImage))
+		b.expectError(b.ask(control.Stop, images.Console, ""))
+		b.expectError(b.ask(control.Start, images.Console, ""))
+		b.expectError(b.ask(control.Rollback, images.Console, ""))
+		b.expectError(b.ask(control.Upgrade, "ntp", otherImage))
 		if diff := cmp.Diff([]string{"full", "none", "full", "default"}, e.kept); diff != "" {
 			t.Error(diff)
 		}

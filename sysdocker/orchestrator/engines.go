@@ -10,12 +10,12 @@ import (
 	"github.com/bulkhead-os/bulkhead/images"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
-	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
 )
 
 // createEngine makes a further user engine, and undoes that if it does not work.
-func (s *supervisor) createEngine(ctx context.Context, r steer.Request, progress func(string)) error {
+func (s *supervisor) createEngine(ctx context.Context, r control.Request, progress func(string)) error {
 	u, err := s.addEngine(r)
 	if err != nil {
 		return fmt.Errorf("engine %s: %w", r.Service, err)
@@ -32,7 +32,7 @@ func (s *supervisor) createEngine(ctx context.Context, r steer.Request, progress
 }
 
 // addEngine records a further user engine and has it run.
-func (s *supervisor) addEngine(r steer.Request) (*unit, error) {
+func (s *supervisor) addEngine(r control.Request) (*unit, error) {
 	s.fleetMu.Lock()
 	defer s.fleetMu.Unlock()
 	if slices.ContainsFunc(s.fleet, func(u *unit) bool { return u.service.Name == r.Service }) {
@@ -49,7 +49,7 @@ func (s *supervisor) addEngine(r steer.Request) (*unit, error) {
 	if i < 0 {
 		return nil, fmt.Errorf("it has no declaration: %w", err)
 	}
-	if err := s.records.Change(r.Service, func(rec *steer.Record) { rec.Engine, rec.Image = number, r.Image }); err != nil {
+	if err := s.records.Change(r.Service, func(rec *control.Record) { rec.Engine, rec.Image = number, r.Image }); err != nil {
 		return nil, err
 	}
 	u := s.newUnit(services[i], s.fleet)

@@ -6,8 +6,8 @@ import (
 	"testing/synctest"
 
 	"github.com/bulkhead-os/bulkhead/images"
+	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
-	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
 )
 
 // furtherFor makes services of the OS and of engines, as the machine does.
@@ -28,10 +28,10 @@ func TestFurtherEngine(t *testing.T) {
 		b := startWith(t, e, file, watched("ntp"))
 		b.ready("ntp")
 		e.took()
-		b.expectError(b.ask(steer.CreateEngine, "docker-ci", ""))
+		b.expectError(b.ask(control.CreateEngine, "docker-ci", ""))
 		b.expect("load docker-ci", "create docker-ci", "start docker-ci")
-		b.expectError(b.ask(steer.CreateEngine, "docker-ci", ""), "one of this name already")
-		b.expectError(b.ask(steer.CreateEngine, "docker-old", otherImage))
+		b.expectError(b.ask(control.CreateEngine, "docker-ci", ""), "one of this name already")
+		b.expectError(b.ask(control.CreateEngine, "docker-old", otherImage))
 		b.expect("create docker-old", "start docker-old")
 		if got := b.records.Engines(); got["docker-ci"] != 1 || got["docker-old"] != 2 {
 			t.Errorf("engines %v", got)
@@ -41,17 +41,17 @@ func TestFurtherEngine(t *testing.T) {
 		e.die("docker-ci")
 		b.pass(firstPause)
 		b.expect("start docker-ci")
-		b.expectError(b.ask(steer.Upgrade, "docker-ci", otherImage))
+		b.expectError(b.ask(control.Upgrade, "docker-ci", otherImage))
 		e.took()
 
-		b.expectError(b.ask(steer.RemoveEngine, "ntp", ""), "part of the OS")
-		b.expectError(b.ask(steer.RemoveEngine, "docker-ci", ""))
+		b.expectError(b.ask(control.RemoveEngine, "ntp", ""), "part of the OS")
+		b.expectError(b.ask(control.RemoveEngine, "docker-ci", ""))
 		b.expect("stop docker-ci", "remove docker-ci", "wipe docker-ci")
-		b.expectError(b.ask(steer.RemoveEngine, "docker-ci", ""), "no OS service docker-ci")
+		b.expectError(b.ask(control.RemoveEngine, "docker-ci", ""), "no OS service docker-ci")
 
 		// One that never works leaves nothing.
 		e.health = map[string]string{"sha256:bad": "starting"}
-		b.expectError(b.ask(steer.CreateEngine, "docker-bad", "sha256:bad"), "is not healthy")
+		b.expectError(b.ask(control.CreateEngine, "docker-bad", "sha256:bad"), "is not healthy")
 		b.expect("create docker-bad", "start docker-bad", "stop docker-bad", "remove docker-bad", "wipe docker-bad")
 		if got := b.records.Engines(); len(got) != 1 || got["docker-old"] != 2 {
 			t.Errorf("engines %v", got)

@@ -28,9 +28,9 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/testengine"
 	"github.com/bulkhead-os/bulkhead/iso/image"
 	"github.com/bulkhead-os/bulkhead/iso/layer"
+	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
 	"github.com/bulkhead-os/bulkhead/sysdocker/preload"
-	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
 )
 
 // limit is how long anything may take on a busy build machine.
@@ -103,19 +103,19 @@ func TestRealEngine(t *testing.T) {
 		m.t = t
 		before := m.containers()
 		good, broken := m.loadImage("good", busybox), m.loadImage("broken", os.DevNull)
-		ask := func(verb steer.Verb, image string) error {
-			return first.request(t.Context(), steer.Request{Verb: verb, Service: "network", Image: image}, func(string) {})
+		ask := func(verb control.Verb, image string) error {
+			return first.request(t.Context(), control.Request{Verb: verb, Service: "network", Image: image}, func(string) {})
 		}
-		if err := ask(steer.Upgrade, broken); err == nil || !strings.Contains(err.Error(), "the shipped image runs again") {
+		if err := ask(control.Upgrade, broken); err == nil || !strings.Contains(err.Error(), "the shipped image runs again") {
 			t.Errorf("upgrade to a broken image: %v", err)
 		}
-		if err := ask(steer.Upgrade, good); err != nil {
+		if err := ask(control.Upgrade, good); err != nil {
 			t.Error(err)
 		}
 		if got := m.containers()["network"]; got.ImageID != good || got.State != dockerapi.Running {
 			t.Errorf("after the upgrade: %+v", got)
 		}
-		if err := ask(steer.Rollback, ""); err != nil {
+		if err := ask(control.Rollback, ""); err != nil {
 			t.Error(err)
 		}
 		if got := m.containers(); got["network"].ImageID != before["network"].ImageID || got["udev"].ID != before["udev"].ID {
@@ -249,7 +249,7 @@ func (m *testMachine) loadImage(version, program string) string {
 type booted struct {
 	images  int
 	settled []string
-	request func(context.Context, steer.Request, func(string)) error
+	request func(context.Context, control.Request, func(string)) error
 	stop    func()
 }
 
@@ -263,7 +263,7 @@ func (m *testMachine) boot() booted {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	records, err := steer.Open(filepath.Join(m.dir, "services.json"))
+	records, err := control.Open(filepath.Join(m.dir, "services.json"))
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -274,7 +274,7 @@ func (m *testMachine) boot() booted {
 	s := &supervisor{
 		engine: m.client, images: &preload.Loader{Store: m.client, Dir: m.dir, Log: log}, log: log,
 		decls: m.decls, services: services, condition: condition, records: records,
-		serve: func(_ context.Context, handle func(context.Context, steer.Request, func(string)) error) {
+		serve: func(_ context.Context, handle func(context.Context, control.Request, func(string)) error) {
 			b.request = handle
 		},
 		settled: func(s plan.Service, _ float64, err error) {

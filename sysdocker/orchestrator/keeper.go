@@ -20,8 +20,8 @@ import (
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 	"github.com/bulkhead-os/bulkhead/os-config/conffile"
 	"github.com/bulkhead-os/bulkhead/os-config/datasource/platform"
+	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
-	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
 )
 
 // fetchLimit is how long one attempt at a file of services may take.
@@ -39,7 +39,7 @@ type keeper struct {
 	preload func(ctx context.Context, system bool)
 	// fetch gets the file of a key of rancher.services_include.
 	fetch    func(ctx context.Context, key string) error
-	records  *steer.Store
+	records  *control.Store
 	problems *problems
 	log      *slog.Logger
 
@@ -77,7 +77,7 @@ type result struct {
 }
 
 // newKeeper returns the keeper of the running system.
-func newKeeper(system, user *dockerapi.Client, records *steer.Store, problems *problems, log *slog.Logger) *keeper {
+func newKeeper(system, user *dockerapi.Client, records *control.Store, problems *problems, log *slog.Logger) *keeper {
 	return &keeper{
 		system: system, user: user, read: func() wanted { return readWanted(log) },
 		preload: func(ctx context.Context, isSystem bool) {
@@ -203,7 +203,7 @@ func (k *keeper) round(ctx context.Context, held map[string]plan.Target, results
 	for _, c := range w.services {
 		if target, is := held[c.Name]; is {
 			c.Target, c.Why = target, "asked for"
-		} else if k.records.Get(steer.ConfiguredKey(c.Name)).Stopped {
+		} else if k.records.Get(control.ConfiguredKey(c.Name)).Stopped {
 			c.Target, c.Why = plan.ToRest, "ros service stop"
 		}
 		tiers[c.System] = append(tiers[c.System], c)
@@ -371,7 +371,7 @@ func (k *keeper) removeUnwanted(ctx context.Context, engine configuredEngine, se
 }
 
 // steer carries out a request about services of the configuration.
-func (k *keeper) steer(ctx context.Context, r steer.Request, progress func(string)) error {
+func (k *keeper) steer(ctx context.Context, r control.Request, progress func(string)) error {
 	k.log.Info("request", "verb", r.Verb, "services", r.Services)
 	w := k.read()
 	for _, name := range r.Services {
@@ -384,19 +384,19 @@ func (k *keeper) steer(ctx context.Context, r steer.Request, progress func(strin
 	}
 	o := &order{services: r.Services, done: make(chan map[string]error, 1)}
 	switch r.Verb {
-	case steer.Up:
-	case steer.Start, steer.Stop:
-		stop := r.Verb == steer.Stop
+	case control.Up:
+	case control.Start, control.Stop:
+		stop := r.Verb == control.Stop
 		for _, name := range r.Services {
-			if err := k.records.Change(steer.ConfiguredKey(name), func(r *steer.Record) { r.Stopped = stop }); err != nil {
+			if err := k.records.Change(control.ConfiguredKey(name), func(r *control.Record) { r.Stopped = stop }); err != nil {
 				return err
 			}
 		}
-	case steer.Create:
+	case control.Create:
 		o.target = plan.ToExist
-	case steer.Remove:
+	case control.Remove:
 		o.target = plan.ToGo
-	case steer.Pull:
+	case control.Pull:
 		return k.pull(ctx, r.Services, w, progress)
 	default:
 		return fmt.Errorf("verb %q is unknown", r.Verb)

@@ -14,8 +14,8 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	"github.com/bulkhead-os/bulkhead/internal/testengine"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
+	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
-	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
 )
 
 // TestRealKeeper has a real daemon run services of a configuration.
@@ -29,7 +29,7 @@ func TestRealKeeper(t *testing.T) {
 	}
 	defer client.Close()
 	image := newMachine(t, engine, client, busybox).loadImage("service", busybox)
-	records, err := steer.Open(filepath.Join(t.TempDir(), "services.json"))
+	records, err := control.Open(filepath.Join(t.TempDir(), "services.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,8 +55,8 @@ func TestRealKeeper(t *testing.T) {
 	running.Go(func() { k.run(ctx) })
 	defer running.Wait()
 	defer stop()
-	ask := func(verb steer.Verb, services ...string) error {
-		return k.steer(ctx, steer.Request{Verb: verb, Configured: true, Services: services}, func(string) {})
+	ask := func(verb control.Verb, services ...string) error {
+		return k.steer(ctx, control.Request{Verb: verb, Configured: true, Services: services}, func(string) {})
 	}
 	state := func(name string) dockerapi.State {
 		t.Helper()
@@ -70,7 +70,7 @@ func TestRealKeeper(t *testing.T) {
 		return containers[0].State
 	}
 
-	if err := ask(steer.Up); err == nil || !strings.HasPrefix(err.Error(), "service lost: pull image 127.0.0.1:1/lost:1: ") {
+	if err := ask(control.Up); err == nil || !strings.HasPrefix(err.Error(), "service lost: pull image 127.0.0.1:1/lost:1: ") {
 		t.Errorf("up: %v; want the image that is not to be had", err)
 	}
 	for i := range many {
@@ -79,15 +79,15 @@ func TestRealKeeper(t *testing.T) {
 		}
 	}
 	for _, step := range []struct {
-		verb steer.Verb
+		verb control.Verb
 		want dockerapi.State
 	}{
-		{steer.Stop, dockerapi.Exited},
-		{steer.Up, dockerapi.Exited},
-		{steer.Start, dockerapi.Running},
-		{steer.Remove, ""},
-		{steer.Create, dockerapi.Created},
-		{steer.Up, dockerapi.Running},
+		{control.Stop, dockerapi.Exited},
+		{control.Up, dockerapi.Exited},
+		{control.Start, dockerapi.Running},
+		{control.Remove, ""},
+		{control.Create, dockerapi.Created},
+		{control.Up, dockerapi.Running},
 	} {
 		if err := ask(step.verb, "many-0"); err != nil {
 			t.Errorf("%s: %v", step.verb, err)
@@ -98,7 +98,7 @@ func TestRealKeeper(t *testing.T) {
 	}
 	// Whatever is left keeps the engine from ending soon.
 	for i := range many {
-		if err := ask(steer.Remove, fmt.Sprintf("many-%d", i)); err != nil {
+		if err := ask(control.Remove, fmt.Sprintf("many-%d", i)); err != nil {
 			t.Error(err)
 		}
 	}

@@ -20,9 +20,9 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/internal/oslog"
 	"github.com/bulkhead-os/bulkhead/internal/wait"
+	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
 	"github.com/bulkhead-os/bulkhead/sysdocker/preload"
-	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
 )
 
 // apiLimit is how long PID 1 may take to serve the API before this program
@@ -69,7 +69,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if err := os.Remove(layout.UserDrain); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		log.Warn("user containers stop with their engine", "error", err)
 	}
-	records, err := steer.Open(layout.ServiceRecords)
+	records, err := control.Open(layout.ServiceRecords)
 	if err != nil {
 		announce(log, kmsg.Failure("services", err, "what ros service stop and upgrade did counts no more: say it again"))
 	}
@@ -103,8 +103,8 @@ func run(ctx context.Context, log *slog.Logger) error {
 		wishes:   configured,
 		records:  records,
 		console:  machineConsole(log),
-		serve: func(ctx context.Context, handle func(context.Context, steer.Request, func(string)) error) {
-			if err := steer.Serve(ctx, layout.SteerSocket, handle); err != nil {
+		serve: func(ctx context.Context, handle func(context.Context, control.Request, func(string)) error) {
+			if err := control.Serve(ctx, layout.ControlSocket, handle); err != nil {
 				log.Error("no requests from ros", "error", err)
 			}
 		},

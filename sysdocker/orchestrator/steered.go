@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
+	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
-	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
 )
 
 const (
@@ -51,11 +51,11 @@ type trial struct {
 }
 
 // steer carries out a request.
-func (s *supervisor) steer(ctx context.Context, r steer.Request, progress func(string)) error {
+func (s *supervisor) steer(ctx context.Context, r control.Request, progress func(string)) error {
 	if r.Configured {
 		return s.configured(ctx, r, progress)
 	}
-	if r.Verb == steer.CreateEngine {
+	if r.Verb == control.CreateEngine {
 		return s.createEngine(ctx, r, progress)
 	}
 	units := s.all()
@@ -76,22 +76,22 @@ func (s *supervisor) steer(ctx context.Context, r steer.Request, progress func(s
 	u.log.Info("request", "verb", r.Verb, "image", r.Image)
 	var err error
 	switch r.Verb {
-	case steer.Stop:
+	case control.Stop:
 		err = u.stop(ctx)
-	case steer.Start:
+	case control.Start:
 		err = u.start(ctx, progress)
-	case steer.Upgrade:
+	case control.Upgrade:
 		err = u.upgrade(ctx, r, progress)
-	case steer.Rollback:
+	case control.Rollback:
 		previous := s.records.Get(r.Service).Previous
 		if previous == nil {
 			return fmt.Errorf("service %s has had no other image", r.Service)
 		}
 		r.Image = *previous
 		err = u.upgrade(ctx, r, progress)
-	case steer.Enable:
+	case control.Enable:
 		err = u.enable(r.Image)
-	case steer.RemoveEngine:
+	case control.RemoveEngine:
 		err = u.removeEngine(ctx, progress)
 	default:
 		return fmt.Errorf("verb %q is unknown", r.Verb)
@@ -109,7 +109,7 @@ func (s *supervisor) steer(ctx context.Context, r steer.Request, progress func(s
 
 // stop stops the service for good.
 func (u *unit) stop(ctx context.Context) error {
-	if err := u.records.Change(u.service.Name, func(r *steer.Record) { r.Stopped = true }); err != nil {
+	if err := u.records.Change(u.service.Name, func(r *control.Record) { r.Stopped = true }); err != nil {
 		return err
 	}
 	u.order(func() { u.stopped = true })
@@ -123,7 +123,7 @@ func (u *unit) stop(ctx context.Context) error {
 
 // start ends a stop.
 func (u *unit) start(ctx context.Context, progress func(string)) error {
-	if err := u.records.Change(u.service.Name, func(r *steer.Record) { r.Stopped = false }); err != nil {
+	if err := u.records.Change(u.service.Name, func(r *control.Record) { r.Stopped = false }); err != nil {
 		return err
 	}
 	u.order(func() { u.stopped = false })
@@ -134,11 +134,11 @@ func (u *unit) start(ctx context.Context, progress func(string)) error {
 // upgrade runs the service from another image. If that does not work the image
 // from before runs again. Only an image that works is recorded, so that whatever
 // happens meanwhile leads back as well.
-func (u *unit) upgrade(ctx context.Context, r steer.Request, progress func(string)) error {
+func (u *unit) upgrade(ctx context.Context, r control.Request, progress func(string)) error {
 	name, image := u.service.Name, r.Image
 	before := u.runs()
 	if before.image == image && u.records.Get(name).Image == image {
-		return fmt.Errorf("it runs from %s already", steer.ImageName(image))
+		return fmt.Errorf("it runs from %s already", control.ImageName(image))
 	}
 	after := u.sourceOf(ctx, image)
 	limit := startLimit
@@ -155,7 +155,7 @@ func (u *unit) upgrade(ctx context.Context, r steer.Request, progress func(strin
 	try := &trial{before: before, failed: make(chan error, 1)}
 	u.order(func() { u.source, u.stopped, u.trial = after, false, try })
 	tried := u.wanted()
-	progress(fmt.Sprintf("starting it from %s, which has %s to be healthy", steer.ImageName(image), trialLimit))
+	progress(fmt.Sprintf("starting it from %s, which has %s to be healthy", control.ImageName(image), trialLimit))
 	err := u.awaitStart(ctx, limit, try.failed)
 	if err == nil {
 		err = u.awaitWell(ctx, trialLimit, try.failed)
@@ -170,33 +170,33 @@ func (u *unit) upgrade(ctx context.Context, r steer.Request, progress func(strin
 	if errors.Is(err, errNotHealthy) && !healthy && u.service.Decl.Unhealthy == "report" {
 		err = nil
 	}
-	event := steer.Event{Time: time.Now().UTC().Truncate(time.Second), Verb: r.Verb, Image: image}
+	event := control.Event{Time: time.Now().UTC().Truncate(time.Second), Verb: r.Verb, Image: image}
 	if err == nil {
 		u.order(func() { u.trial = nil })
-		return u.records.Change(name, func(r *steer.Record) {
+		return u.records.Change(name, func(r *control.Record) {
 			r.Image, r.Previous, r.Stopped = image, &before.image, false
 			r.Add(event)
 		})
 	}
-	progress(fmt.Sprintf("%v: back to %s", err, steer.ImageName(before.image)))
+	progress(fmt.Sprintf("%v: back to %s", err, control.ImageName(before.image)))
 	u.order(func() { u.source, u.trial = before, nil })
 	u.kill(ctx, tried)
 	backErr := u.awaitBack(ctx)
 	event.Error = err.Error()
-	recordErr := u.records.Change(name, func(r *steer.Record) { r.Stopped = false; r.Add(event) })
+	recordErr := u.records.Change(name, func(r *control.Record) { r.Stopped = false; r.Add(event) })
 	if backErr != nil {
-		return errors.Join(fmt.Errorf("%s: %w", steer.ImageName(image), err), fmt.Errorf("back to %s: %w", steer.ImageName(before.image), backErr), recordErr)
+		return errors.Join(fmt.Errorf("%s: %w", control.ImageName(image), err), fmt.Errorf("back to %s: %w", control.ImageName(before.image), backErr), recordErr)
 	}
-	return errors.Join(fmt.Errorf("%s: %w; %s runs again", steer.ImageName(image), err, steer.ImageName(before.image)), recordErr)
+	return errors.Join(fmt.Errorf("%s: %w; %s runs again", control.ImageName(image), err, control.ImageName(before.image)), recordErr)
 }
 
 // enable has the service run from another image from the next boot on. If it
 // does not work then, the shipped one runs (giveUp).
 func (u *unit) enable(image string) error {
 	before := u.runs().image
-	return u.records.Change(u.service.Name, func(r *steer.Record) {
+	return u.records.Change(u.service.Name, func(r *control.Record) {
 		r.Image, r.Previous = image, &before
-		r.Add(steer.Event{Time: time.Now().UTC().Truncate(time.Second), Verb: steer.Enable, Image: image})
+		r.Add(control.Event{Time: time.Now().UTC().Truncate(time.Second), Verb: control.Enable, Image: image})
 	})
 }
 
@@ -380,10 +380,10 @@ func (u *unit) giveUp(what problem, err error, try *trial, t *trouble) {
 		try.failed <- failure
 		return
 	}
-	recordErr := u.records.Change(u.service.Name, func(r *steer.Record) {
+	recordErr := u.records.Change(u.service.Name, func(r *control.Record) {
 		r.Image, r.Previous = "", nil
-		r.Add(steer.Event{Time: time.Now().UTC().Truncate(time.Second), Verb: steer.Rollback, Error: steer.ImageName(image) + ": " + failure.Error()})
+		r.Add(control.Event{Time: time.Now().UTC().Truncate(time.Second), Verb: control.Rollback, Error: control.ImageName(image) + ": " + failure.Error()})
 	})
 	u.log.Error("back to the shipped image", "image", image, "error", failure, "record", recordErr)
-	announce(u.log, fmt.Sprintf("bulkhead: service %s: %s: %v; back to the shipped image", u.service.Name, steer.ImageName(image), failure))
+	announce(u.log, fmt.Sprintf("bulkhead: service %s: %s: %v; back to the shipped image", u.service.Name, control.ImageName(image), failure))
 }

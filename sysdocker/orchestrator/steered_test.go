@@ -13,7 +13,7 @@ import (
 
 	"github.com/bulkhead-os/bulkhead/images"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
-	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
+	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 )
 
 const otherImage = "sha256:0123456789abcdef"
@@ -26,9 +26,9 @@ func watched(name string) images.Declaration {
 }
 
 // ask sends a request and returns its error's text.
-func (b *bench) ask(verb steer.Verb, name, image string) string {
+func (b *bench) ask(verb control.Verb, name, image string) string {
 	b.Helper()
-	err := b.request(b.Context(), steer.Request{Verb: verb, Service: name, Image: image}, func(string) {})
+	err := b.request(b.Context(), control.Request{Verb: verb, Service: name, Image: image}, func(string) {})
 	synctest.Wait()
 	if err != nil {
 		return err.Error()
@@ -58,10 +58,10 @@ func TestUpgradeIsKeptAndRolledBack(t *testing.T) {
 		b := startWith(t, e, file, watched("ntp"))
 		b.ready("ntp")
 		e.took()
-		b.expectError(b.ask(steer.Rollback, "ntp", ""), "no other image")
-		b.expectError(b.ask(steer.Upgrade, "ntp", otherImage))
+		b.expectError(b.ask(control.Rollback, "ntp", ""), "no other image")
+		b.expectError(b.ask(control.Upgrade, "ntp", otherImage))
 		b.expect(newContainer...)
-		b.expectError(b.ask(steer.Upgrade, "ntp", otherImage), "already")
+		b.expectError(b.ask(control.Upgrade, "ntp", otherImage), "already")
 		b.expect()
 
 		// It is still what is wanted after another start.
@@ -71,7 +71,7 @@ func TestUpgradeIsKeptAndRolledBack(t *testing.T) {
 		b.ready("ntp")
 		b.expect("start ntp")
 
-		b.expectError(b.ask(steer.Rollback, "ntp", ""))
+		b.expectError(b.ask(control.Rollback, "ntp", ""))
 		b.expect(append([]string{"load ntp"}, newContainer...)...)
 		r := b.records.Get("ntp")
 		if r.Image != "" || *r.Previous != otherImage || len(r.Events) != 2 {
@@ -90,7 +90,7 @@ func TestDrainLastsUntilTheUpgradeIsOver(t *testing.T) {
 		b.ready("ntp")
 		e.took()
 		ask := func(image string) error {
-			return b.request(b.Context(), steer.Request{Verb: steer.Upgrade, Service: "ntp", Image: image, Drain: true}, func(string) {})
+			return b.request(b.Context(), control.Request{Verb: control.Upgrade, Service: "ntp", Image: image, Drain: true}, func(string) {})
 		}
 		if err := ask(otherImage); err != nil {
 			t.Error(err)
@@ -112,7 +112,7 @@ func TestEnabledImageRunsFromTheNextBootOn(t *testing.T) {
 		b := startWith(t, e, file, watched("ntp"))
 		b.ready("ntp")
 		e.took()
-		b.expectError(b.ask(steer.Enable, "ntp", otherImage))
+		b.expectError(b.ask(control.Enable, "ntp", otherImage))
 		b.expect()
 		b.stop()
 		e.took()
@@ -121,8 +121,8 @@ func TestEnabledImageRunsFromTheNextBootOn(t *testing.T) {
 		b.expect("remove ntp", "create ntp", "start ntp")
 
 		// What has not been begun can be taken back.
-		b.expectError(b.ask(steer.Enable, "ntp", ""))
-		b.expectError(b.ask(steer.Upgrade, "ntp", otherImage))
+		b.expectError(b.ask(control.Enable, "ntp", ""))
+		b.expectError(b.ask(control.Upgrade, "ntp", otherImage))
 		if got := b.records.Get("ntp").Image; got != otherImage {
 			t.Errorf("image after the next boot: %q; want %q", got, otherImage)
 		}
@@ -195,7 +195,7 @@ func TestUpgradeThatFailsGoesBack(t *testing.T) {
 					}()
 				}
 				began := time.Now()
-				b.expectError(b.ask(steer.Upgrade, "ntp", otherImage), tt.says, "the shipped image runs again")
+				b.expectError(b.ask(control.Upgrade, "ntp", otherImage), tt.says, "the shipped image runs again")
 				if took := time.Since(began); took > tt.limit {
 					t.Errorf("back after %s; want at most %s", took, tt.limit)
 				}
@@ -237,7 +237,7 @@ func TestUpgradeWithoutAHealthCheck(t *testing.T) {
 				b.pass(tt.diesAfter)
 				e.die("ntp")
 			}()
-			b.expectError(b.ask(steer.Upgrade, "ntp", otherImage), tt.says...)
+			b.expectError(b.ask(control.Upgrade, "ntp", otherImage), tt.says...)
 			b.pass(tt.diesAfter)
 		})
 	}
@@ -250,7 +250,7 @@ func TestUpgradeOfWhatHasJustEnded(t *testing.T) {
 		b := startOn(t, e, watched("ntp"))
 		b.ready("ntp")
 		e.containers["ntp"].State = dockerapi.Exited // and the event is still on its way
-		b.expectError(b.ask(steer.Upgrade, "ntp", otherImage))
+		b.expectError(b.ask(control.Upgrade, "ntp", otherImage))
 	})
 }
 
@@ -261,7 +261,7 @@ func TestTrialBeginsWhenTheContainerHasStarted(t *testing.T) {
 		b := startOn(t, e, watched("ntp"))
 		b.ready("ntp")
 		e.slowStart = trialLimit + 10*time.Second
-		b.expectError(b.ask(steer.Upgrade, "ntp", otherImage))
+		b.expectError(b.ask(control.Upgrade, "ntp", otherImage))
 	})
 }
 
@@ -278,7 +278,7 @@ func TestUpgradeOfWhatIsUnhealthyAnyway(t *testing.T) {
 			e.containers["network"].Health = before
 			e.health = map[string]string{otherImage: "starting"}
 			e.mu.Unlock()
-			err := b.ask(steer.Upgrade, "network", otherImage)
+			err := b.ask(control.Upgrade, "network", otherImage)
 			if kept := b.records.Get("network").Image == otherImage; kept != (before == "starting") || (err == "") != kept {
 				t.Errorf("with health %s before: kept %v, error %s", before, kept, err)
 			}
@@ -295,8 +295,8 @@ func TestImageThatIsGoneAtBoot(t *testing.T) {
 		e := newFakeEngine()
 		e.gone = otherImage
 		file := filepath.Join(t.TempDir(), "services.json")
-		records, _ := steer.Open(file)
-		if err := records.Change("ntp", func(r *steer.Record) { r.Image = otherImage }); err != nil {
+		records, _ := control.Open(file)
+		if err := records.Change("ntp", func(r *control.Record) { r.Image = otherImage }); err != nil {
 			t.Fatal(err)
 		}
 		b := startWith(t, e, file, watched("ntp"))
@@ -316,7 +316,7 @@ func TestStopSticks(t *testing.T) {
 		b := startWith(t, e, file, decls...)
 		b.ready("ntp", "late")
 		e.took()
-		b.expectError(b.ask(steer.Stop, "ntp", ""))
+		b.expectError(b.ask(control.Stop, "ntp", ""))
 		b.pass(time.Hour)
 		b.expect("stop ntp")
 		b.stop()
@@ -329,8 +329,8 @@ func TestStopSticks(t *testing.T) {
 		if !b.booted {
 			t.Error("the boot waits for a service that is not to run")
 		}
-		b.expectError(b.ask(steer.Start, "ntp", ""))
+		b.expectError(b.ask(control.Start, "ntp", ""))
 		b.expect("start ntp")
-		b.expectError(b.ask(steer.Stop, "nobody", ""), "no OS service nobody", "late, ntp")
+		b.expectError(b.ask(control.Stop, "nobody", ""), "no OS service nobody", "late, ntp")
 	})
 }

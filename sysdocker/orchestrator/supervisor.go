@@ -18,8 +18,8 @@ import (
 	"github.com/bulkhead-os/bulkhead/images"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	"github.com/bulkhead-os/bulkhead/internal/wait"
+	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
-	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
 )
 
 // engine is the part of the system daemon that services are run with.
@@ -56,11 +56,11 @@ type supervisor struct {
 	wishes <-chan wishes
 	// records are what people want; serve hands their requests on to a handler
 	// until ctx ends.
-	records *steer.Store
+	records *control.Store
 	console consoleKey
-	serve   func(ctx context.Context, handle func(context.Context, steer.Request, func(string)) error)
+	serve   func(ctx context.Context, handle func(context.Context, control.Request, func(string)) error)
 	// configured carries out requests about services of the configuration.
-	configured func(ctx context.Context, r steer.Request, progress func(string)) error
+	configured func(ctx context.Context, r control.Request, progress func(string)) error
 	// drain announces that user Docker's containers are to stop with their
 	// engine, until end is called.
 	drain func() (end func(), err error)
@@ -131,7 +131,7 @@ func (s *supervisor) run(ctx context.Context) error {
 		s.launch(u, existing)
 	}
 	running.Go(func() {
-		s.serve(ctx, func(ctx context.Context, r steer.Request, progress func(string)) error {
+		s.serve(ctx, func(ctx context.Context, r control.Request, progress func(string)) error {
 			return s.steer(ctx, r, progress)
 		})
 	})

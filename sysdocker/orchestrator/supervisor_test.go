@@ -18,8 +18,8 @@ import (
 	"github.com/bulkhead-os/bulkhead/images"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	"github.com/bulkhead-os/bulkhead/internal/wait"
+	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
-	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
 )
 
 // bench is a supervisor on a fake engine, in a synctest bubble.
@@ -29,8 +29,8 @@ type bench struct {
 	conditions *fakeConditions
 	stop       func() // ends the supervisor and waits for it
 	wishes     chan wishes
-	records    *steer.Store
-	request    func(context.Context, steer.Request, func(string)) error
+	records    *control.Store
+	request    func(context.Context, control.Request, func(string)) error
 
 	mu      sync.Mutex
 	settled []string // "name" or "name: error"
@@ -56,7 +56,7 @@ func startOn(t *testing.T, e *fakeEngine, decls ...images.Declaration) *bench {
 
 // startWith starts a supervisor with the records of one before.
 func startWith(t *testing.T, e *fakeEngine, file string, decls ...images.Declaration) *bench {
-	records, err := steer.Open(file)
+	records, err := control.Open(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func startWith(t *testing.T, e *fakeEngine, file string, decls ...images.Declara
 	s := &supervisor{
 		wishes:  b.wishes,
 		records: records,
-		serve: func(_ context.Context, handle func(context.Context, steer.Request, func(string)) error) {
+		serve: func(_ context.Context, handle func(context.Context, control.Request, func(string)) error) {
 			b.request = handle
 		},
 		console: consoleKey{

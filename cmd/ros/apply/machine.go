@@ -14,7 +14,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/internal/wait"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
-	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
+	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 )
 
 const (
@@ -101,7 +101,7 @@ func (g gone) Check(context.Context) error {
 func services(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, servicesLimit)
 	defer cancel()
-	err := steer.Do(ctx, layout.SteerSocket, steer.Request{Verb: steer.Up, Configured: true}, func(string) {})
+	err := control.Do(ctx, layout.ControlSocket, control.Request{Verb: control.Up, Configured: true}, func(string) {})
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("services are still being made after %s, which goes on: see ros service list --all", servicesLimit)
 	}

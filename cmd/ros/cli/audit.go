@@ -13,8 +13,8 @@ import (
 
 	"github.com/bulkhead-os/bulkhead/images"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
+	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
-	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
 )
 
 // audited is what a service of the system tier may do, and why.
@@ -101,11 +101,11 @@ func (p places) declarations() ([]images.Declaration, error) {
 	if err != nil {
 		return nil, err
 	}
-	records, err := steer.Read(p.records)
+	records, err := control.Read(p.records)
 	if err != nil {
 		return nil, withSudo(err)
 	}
-	decls, _, err = plan.WithEngines(decls, index, steer.Engines(records))
+	decls, _, err = plan.WithEngines(decls, index, control.Engines(records))
 	return decls, err
 }
 

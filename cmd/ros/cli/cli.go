@@ -53,9 +53,9 @@ type places struct {
 	// root is what the files of the configuration lie below; kernelLine
 	// holds the kernel's parameters.
 	root, kernelLine string
-	// records, problems, steerSocket and imageIndex are the orchestrator's.
-	records, problems, steerSocket, imageIndex string
-	connect                                    func(socket string) (engine, error)
+	// records, problems, controlSocket and imageIndex are the orchestrator's.
+	records, problems, controlSocket, imageIndex string
+	connect                                      func(socket string) (engine, error)
 	// download gets what lies at an address.
 	download func(ctx context.Context, address string) ([]byte, error)
 	// exec turns the process into another program.
@@ -98,7 +98,7 @@ func machine() places {
 		kernelLine:     "/proc/cmdline",
 		records:        layout.ServiceRecords,
 		problems:       layout.ServiceProblems,
-		steerSocket:    layout.SteerSocket,
+		controlSocket:  layout.ControlSocket,
 		imageIndex:     layout.ImageIndex,
 		connect:        connect,
 		exec:           execute,

@@ -12,28 +12,28 @@ import (
 
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
+	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
-	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
 )
 
 // configuredCommand returns the command for a verb about some or all services
 // of the configuration.
-func (p places) configuredCommand(verb steer.Verb, name, usage string) *cli.Command {
+func (p places) configuredCommand(verb control.Verb, name, usage string) *cli.Command {
 	return &cli.Command{
 		Name: name, Usage: usage, ArgsUsage: "[SERVICE...]",
 		Description: "Ends with exit code 1, and says why, if something cannot be done; it is tried again and again all the\n" +
 			"same.\n\nExamples:\n   sudo ros service " + name + "\n   sudo ros service " + name + " web",
 		BashComplete: p.completeConfigured,
 		Action: func(c *cli.Context) error {
-			return p.steerConfigured(c, verb, c.Args().Slice())
+			return p.requestConfigured(c, verb, c.Args().Slice())
 		},
 	}
 }
 
-// steerConfigured hands on a request for some services of the configuration, or
+// requestConfigured hands on a request for some services of the configuration, or
 // for all if there are none.
-func (p places) steerConfigured(c *cli.Context, verb steer.Verb, names []string) error {
-	return p.steer(c, steer.Request{Verb: verb, Configured: true, Services: names})
+func (p places) requestConfigured(c *cli.Context, verb control.Verb, names []string) error {
+	return p.request(c, control.Request{Verb: verb, Configured: true, Services: names})
 }
 
 func (p places) removeCommand() *cli.Command {
@@ -59,7 +59,7 @@ func (p places) removeCommand() *cli.Command {
 				}
 				names = append(names, s.entry)
 			}
-			return p.steerConfigured(c, steer.Remove, names)
+			return p.requestConfigured(c, control.Remove, names)
 		},
 	}
 }
@@ -122,7 +122,7 @@ func (p places) plan(c *cli.Context) (servicePlan, error) {
 	if err != nil {
 		return planned, err
 	}
-	records, err := steer.Read(p.records)
+	records, err := control.Read(p.records)
 	if err != nil {
 		return planned, withSudo(err)
 	}
@@ -144,7 +144,7 @@ func (p places) plan(c *cli.Context) (servicePlan, error) {
 	for _, tier := range []string{systemTier, userTier} {
 		var ours []plan.Configured
 		for _, s := range services {
-			if records[steer.ConfiguredKey(s.Name)].Stopped {
+			if records[control.ConfiguredKey(s.Name)].Stopped {
 				s.Target, s.Why = plan.ToRest, "ros service stop"
 			}
 			if s.System == (tier == systemTier) {

@@ -13,7 +13,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 	"github.com/bulkhead-os/bulkhead/os-config/conffile"
-	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
+	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 )
 
 // consoleKey is where the configuration names the console to boot with.
@@ -75,7 +75,7 @@ func (p places) consoles(ctx context.Context) ([]consoleImage, error) {
 	if err != nil {
 		return nil, err
 	}
-	records, err := steer.Read(p.records)
+	records, err := control.Read(p.records)
 	if err != nil {
 		return nil, withSudo(err)
 	}
@@ -105,7 +105,7 @@ func (p places) consoles(ctx context.Context) ([]consoleImage, error) {
 }
 
 // runs tells whether a record of the service console is about c.
-func (c consoleImage) runs(r steer.Record, shipped string) bool {
+func (c consoleImage) runs(r control.Record, shipped string) bool {
 	switch {
 	case r.Stopped:
 		return c.Name == images.NoConsole
@@ -140,7 +140,7 @@ func (p places) consoleList(c *cli.Context) error {
 			changes = "last over reboots"
 		}
 		if console.Image != "" {
-			image = steer.ShortID(console.Image)
+			image = control.ShortID(console.Image)
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", mark, console.Name, image, next, changes)
 	}
@@ -185,7 +185,7 @@ func (p places) findConsole(ctx context.Context, ref string) (consoleImage, erro
 	if i := slices.IndexFunc(consoles, is(image.ID)); i >= 0 {
 		return consoles[i], nil
 	}
-	return consoleImage{}, fmt.Errorf("System Docker lists no image %s of console %s", steer.ShortID(image.ID), name)
+	return consoleImage{}, fmt.Errorf("System Docker lists no image %s of console %s", control.ShortID(image.ID), name)
 }
 
 func (p places) consoleSwitch(c *cli.Context) error {
@@ -205,13 +205,13 @@ func (p places) consoleSwitch(c *cli.Context) error {
 		return err
 	}
 	warning := "All sessions of the console end, this one too. Log in again after some seconds."
-	if request.Verb == steer.Stop {
+	if request.Verb == control.Stop {
 		warning = "All sessions end, and nobody can log in again: boot with " + consoleKey + "=" + images.DefaultConsole + " on the kernel command line for that."
 	}
 	if err := confirm(c, warning); err != nil {
 		return err
 	}
-	if err := p.steer(c, request); err != nil {
+	if err := p.request(c, request); err != nil {
 		return err
 	}
 	fmt.Fprintf(c.App.Writer, "Console %s runs.\n", console.Name)
@@ -219,13 +219,13 @@ func (p places) consoleSwitch(c *cli.Context) error {
 }
 
 // consoleRequest is what makes the orchestrator run a console.
-func (p places) consoleRequest(console consoleImage) (steer.Request, error) {
-	r := steer.Request{Verb: steer.Upgrade, Service: images.Console}
+func (p places) consoleRequest(console consoleImage) (control.Request, error) {
+	r := control.Request{Verb: control.Upgrade, Service: images.Console}
 	if console.Name == images.NoConsole {
-		r.Verb = steer.Stop
+		r.Verb = control.Stop
 		return r, nil
 	}
-	records, err := steer.Read(p.records)
+	records, err := control.Read(p.records)
 	if err != nil {
 		return r, err
 	}
@@ -233,7 +233,7 @@ func (p places) consoleRequest(console consoleImage) (steer.Request, error) {
 		r.Image = console.Image
 	}
 	if records[images.Console].Image == r.Image { // It was stopped.
-		r.Verb, r.Image = steer.Start, ""
+		r.Verb, r.Image = control.Start, ""
 	}
 	return r, nil
 }

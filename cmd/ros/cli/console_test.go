@@ -13,11 +13,11 @@ import (
 	"github.com/bulkhead-os/bulkhead/images"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
-	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
+	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 )
 
 // consolePlaces is orchestrated with three consoles, two of them with one name.
-func consolePlaces(t *testing.T) (p places, system *fakeEngine, requests func() []steer.Request) {
+func consolePlaces(t *testing.T) (p places, system *fakeEngine, requests func() []control.Request) {
 	p, engines, requests := orchestrated(t)
 	system = engines["system"]
 	labels := func(name, kept string) map[string]string {
@@ -43,15 +43,15 @@ func consolePlaces(t *testing.T) (p places, system *fakeEngine, requests func() 
 
 func TestConsoleCommands(t *testing.T) {
 	const stopped, full = `{"console": {"stopped": true}}`, `{"console": {"image": "sha256:f1f1f1f1f1f1f1f1"}}`
-	upgrade := func(image string) []steer.Request {
-		return []steer.Request{{Verb: steer.Upgrade, Service: "console", Image: image}}
+	upgrade := func(image string) []control.Request {
+		return []control.Request{{Verb: control.Upgrade, Service: "console", Image: image}}
 	}
 	tests := []struct {
 		args    string
 		records string // of the service; of a machine with the default console if empty
 		code    int
 		want    string // part of what is printed
-		asks    []steer.Request
+		asks    []control.Request
 		key     string // rancher.console in the file, afterwards
 	}{
 		{args: "list", want: "*   default   c0c0c0c0c0c0   yes         last until the next boot\n    full      f1f1f1f1f1f1               last over reboots\n"},
@@ -61,8 +61,8 @@ func TestConsoleCommands(t *testing.T) {
 		{args: "switch --yes full", want: "Console full runs.", asks: upgrade("sha256:f1f1f1f1f1f1f1f1")},
 		{args: "switch -f default", records: full, asks: upgrade("")},
 		{args: "switch -y default", want: "default runs already", key: "default"},
-		{args: "switch -y none", asks: []steer.Request{{Verb: steer.Stop, Service: "console"}}},
-		{args: "switch -y default", records: stopped, asks: []steer.Request{{Verb: steer.Start, Service: "console"}}},
+		{args: "switch -y none", asks: []control.Request{{Verb: control.Stop, Service: "console"}}},
+		{args: "switch -y default", records: stopped, asks: []control.Request{{Verb: control.Start, Service: "console"}}},
 		{args: "switch -y full", records: stopped, asks: upgrade("sha256:f1f1f1f1f1f1f1f1")},
 		{args: "switch full", code: exitUsage, want: "this one too. Log in again after some seconds. If that is meant, say --yes"},
 		{args: "switch -y nobody:1", code: exitFailed, want: "is no console"},

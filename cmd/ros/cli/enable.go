@@ -19,9 +19,9 @@ import (
 	"github.com/bulkhead-os/bulkhead/images"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 	"github.com/bulkhead-os/bulkhead/os-config/conffile"
+	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
 	"github.com/bulkhead-os/bulkhead/sysdocker/preload"
-	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
 )
 
 // downloadLimit is how long to try to get a file of services.
@@ -79,7 +79,7 @@ func (p places) serviceEnable(c *cli.Context) error {
 		return err
 	}
 	fmt.Fprintf(c.App.Writer, "Enabled %s: %s.\n", key, strings.Join(names, ", "))
-	return p.steerConfigured(c, steer.Up, names)
+	return p.requestConfigured(c, control.Up, names)
 }
 
 // serviceFile returns the key that something to enable has in
@@ -201,7 +201,7 @@ func (p places) disableCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return p.steerConfigured(c, steer.Up, names)
+			return p.requestConfigured(c, control.Up, names)
 		},
 	}
 }
@@ -221,7 +221,7 @@ func (p places) deleteCommand() *cli.Command {
 				return err
 			}
 			if len(names) > 0 {
-				if err := p.steerConfigured(c, steer.Remove, names); err != nil {
+				if err := p.requestConfigured(c, control.Remove, names); err != nil {
 					return err
 				}
 			}

@@ -19,8 +19,8 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/internal/version"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
+	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
-	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
 )
 
 // configure writes a machine's own file.
@@ -90,41 +90,41 @@ func TestServiceEnable(t *testing.T) {
 		}
 		return path
 	}
-	ask := func(verb steer.Verb, names ...string) []steer.Request {
-		return []steer.Request{{Verb: verb, Configured: true, Services: names}}
+	ask := func(verb control.Verb, names ...string) []control.Request {
+		return []control.Request{{Verb: verb, Configured: true, Services: names}}
 	}
 	shop := file("shop.yml", "web: {image: nginx}\ndb: {image: db}\n")
 	for _, tt := range []struct {
 		args []string
 		code int
 		want string
-		asks []steer.Request
+		asks []control.Request
 	}{
-		{[]string{"enable", shop}, exitOK, "Enabled shop: db, web.", ask(steer.Up, "db", "web")},
-		{[]string{"enable", "shop"}, exitOK, "Enabled shop: db, web.", ask(steer.Up, "db", "web")},
-		{[]string{"enable", "https://example.org/far.yml?x=1"}, exitOK, "Enabled far: far.", ask(steer.Up, "far")},
+		{[]string{"enable", shop}, exitOK, "Enabled shop: db, web.", ask(control.Up, "db", "web")},
+		{[]string{"enable", "shop"}, exitOK, "Enabled shop: db, web.", ask(control.Up, "db", "web")},
+		{[]string{"enable", "https://example.org/far.yml?x=1"}, exitOK, "Enabled far: far.", ask(control.Up, "far")},
 		{[]string{"enable", "https://example.org/none.yml"}, exitFailed, "answer 404", nil},
-		{[]string{"enable", "node-exporter"}, exitOK, "Enabled node-exporter: node-exporter.", ask(steer.Up, "node-exporter")},
+		{[]string{"enable", "node-exporter"}, exitOK, "Enabled node-exporter: node-exporter.", ask(control.Up, "node-exporter")},
 		{[]string{"enable", "node-importer"}, exitFailed, "there is no service node-importer in the catalogue, which has kernel-headers", nil},
 		{[]string{"enable", "open-iscsi"}, exitFailed, "the image of open-iscsi was made with another build of the OS", nil},
 		{[]string{"enable", "docker-compose"}, exitOK, "docker compose is part of the OS", nil},
 		{[]string{"enable", "qemu-guest-agent"}, exitFailed, "sudo ros service enable qemu-guest-agent.tar.zst loads it", nil},
-		{[]string{"enable", file("qemu-guest-agent.tar.zst", "an archive")}, exitOK, "Enabled qemu-guest-agent: qemu-guest-agent.", ask(steer.Up, "qemu-guest-agent")},
-		{[]string{"delete", "qemu-guest-agent"}, exitOK, "", ask(steer.Remove, "qemu-guest-agent")},
+		{[]string{"enable", file("qemu-guest-agent.tar.zst", "an archive")}, exitOK, "Enabled qemu-guest-agent: qemu-guest-agent.", ask(control.Up, "qemu-guest-agent")},
+		{[]string{"delete", "qemu-guest-agent"}, exitOK, "", ask(control.Remove, "qemu-guest-agent")},
 		{[]string{"enable", filepath.Join(dir, "none.yml")}, exitFailed, "no such file", nil},
 		{[]string{"enable", file("bad.yml", "web: {imge: a}\n")}, exitFailed, "did you mean image?", nil},
 		{[]string{"enable", file("mine.yml", "own: {image: a}\n")}, exitFailed, "rancher.services has one of this name", nil},
 		{[]string{"enable", file("a b.yml", "x: {image: a}\n")}, exitFailed, "no name for a service", nil},
-		{[]string{"disable", "shop"}, exitOK, "", ask(steer.Up, "db", "web")},
+		{[]string{"disable", "shop"}, exitOK, "", ask(control.Up, "db", "web")},
 		{[]string{"disable", "shp"}, exitFailed, "shp is not enabled; enabled are: far, node-exporter, shop", nil},
 		{[]string{"list", "-a"}, exitOK, "db                     -        disabled", nil},
-		{[]string{"up"}, exitOK, "", ask(steer.Up)},
-		{[]string{"pull", "web", "db"}, exitOK, "", ask(steer.Pull, "web", "db")},
+		{[]string{"up"}, exitOK, "", ask(control.Up)},
+		{[]string{"pull", "web", "db"}, exitOK, "", ask(control.Pull, "web", "db")},
 		{[]string{"rm", "docker"}, exitFailed, "one of the OS", nil},
 		{[]string{"rm", "agent"}, exitFailed, "stop it before", nil},
-		{[]string{"rm", "--force", "agent"}, exitOK, "", ask(steer.Remove, "x")},
-		{[]string{"delete", "far"}, exitOK, "", ask(steer.Remove, "far")},
-		{[]string{"delete", "node-exporter"}, exitOK, "", ask(steer.Remove, "node-exporter")},
+		{[]string{"rm", "--force", "agent"}, exitOK, "", ask(control.Remove, "x")},
+		{[]string{"delete", "far"}, exitOK, "", ask(control.Remove, "far")},
+		{[]string{"delete", "node-exporter"}, exitOK, "", ask(control.Remove, "node-exporter")},
 		{[]string{"delete", "far"}, exitFailed, "far is not enabled; enabled are: shop", nil},
 	} {
 		code, stdout, stderr := ros(p, append([]string{"service"}, tt.args...)...)
@@ -174,7 +174,7 @@ func TestServiceRefresh(t *testing.T) {
 		}
 		// Whatever the catalogue becomes, what is enabled stays as it is.
 		if tt.args == "enable sail" && code == exitOK {
-			if diff := cmp.Diff([]steer.Request{{Verb: steer.Up, Configured: true, Services: []string{"sail"}}}, requests()); diff != "" {
+			if diff := cmp.Diff([]control.Request{{Verb: control.Up, Configured: true, Services: []string{"sail"}}}, requests()); diff != "" {
 				t.Error(diff)
 			}
 			if _, err := os.Stat(filepath.Join(p.root, osconfig.StoredServices("sail"))); err != nil {

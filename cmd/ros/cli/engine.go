@@ -11,7 +11,7 @@ import (
 
 	"github.com/bulkhead-os/bulkhead/images"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
-	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
+	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 )
 
 // engineService is the OS service that runs the user's engine.
@@ -65,7 +65,7 @@ func (p places) engineCommand() *cli.Command {
 						if e.Running != e.Enabled {
 							state = choose(e.Running, "runs until the next boot", "from the next boot on")
 						}
-						fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", e.Version, steer.ShortID(e.Image), choose(e.Shipped, "shipped", "loaded"), state)
+						fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", e.Version, control.ShortID(e.Image), choose(e.Shipped, "shipped", "loaded"), state)
 					}
 					if err := t.Flush(); err != nil || len(further) == 0 {
 						return err
@@ -196,7 +196,7 @@ func (p places) engineEnable(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.steer(c, steer.Request{Verb: steer.Enable, Service: engineService, Image: id}); err != nil {
+	if err := p.request(c, control.Request{Verb: control.Enable, Service: engineService, Image: id}); err != nil {
 		return err
 	}
 	fmt.Fprintf(c.App.Writer, "User Docker is engine %s from the next boot on.\n", version)
@@ -206,7 +206,7 @@ func (p places) engineEnable(c *cli.Context) error {
 // engineRollback is ros service rollback of the engine, whose image from before
 // may be as far away as any other.
 func (p places) engineRollback(c *cli.Context) error {
-	records, err := steer.Read(p.records)
+	records, err := control.Read(p.records)
 	if err != nil {
 		return withSudo(err)
 	}
@@ -215,7 +215,7 @@ func (p places) engineRollback(c *cli.Context) error {
 			return err
 		}
 	}
-	return p.steer(c, steer.Request{Verb: steer.Rollback, Service: engineService})
+	return p.request(c, control.Request{Verb: control.Rollback, Service: engineService})
 }
 
 // drain tells whether the containers that are up have to stop for user Docker's
@@ -276,7 +276,7 @@ func (p places) engineVersion(ctx context.Context, id string) (string, error) {
 func versionOf(image dockerapi.Image) (string, error) {
 	version := image.Labels[images.LabelEngine]
 	if version == "" {
-		return "", fmt.Errorf("image %s is of no engine: it has no label %s", steer.ShortID(image.ID), images.LabelEngine)
+		return "", fmt.Errorf("image %s is of no engine: it has no label %s", control.ShortID(image.ID), images.LabelEngine)
 	}
 	return version, nil
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
-	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
 )
 
 // A furtherEngine is a user engine beside user Docker.
@@ -43,13 +43,13 @@ func (p places) engineCreateCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			r := steer.Request{Verb: steer.CreateEngine, Service: service}
+			r := control.Request{Verb: control.CreateEngine, Service: service}
 			if ref := c.String("image"); ref != "" {
 				if r.Image, _, err = p.engineID(c.Context, ref); err != nil {
 					return err
 				}
 			}
-			if err := p.steer(c, r); err != nil {
+			if err := p.request(c, r); err != nil {
 				return err
 			}
 			name := c.Args().First()
@@ -77,7 +77,7 @@ func (p places) engineRemoveCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			records, err := steer.Read(p.records)
+			records, err := control.Read(p.records)
 			if err != nil {
 				return withSudo(err)
 			}
@@ -88,7 +88,7 @@ func (p places) engineRemoveCommand() *cli.Command {
 			if err := confirm(c, fmt.Sprintf("Engine %s goes with all its containers, images and volumes.", name)); err != nil {
 				return err
 			}
-			if err := p.steer(c, steer.Request{Verb: steer.RemoveEngine, Service: service}); err != nil {
+			if err := p.request(c, control.Request{Verb: control.RemoveEngine, Service: service}); err != nil {
 				return err
 			}
 			fmt.Fprintf(c.App.Writer, "Engine %s is removed.\n", name)
@@ -117,7 +117,7 @@ func engineSocket(service string) string {
 
 // furtherEngines lists the user engines beside user Docker.
 func (p places) furtherEngines(ctx context.Context) ([]furtherEngine, error) {
-	records, err := steer.Read(p.records)
+	records, err := control.Read(p.records)
 	if err != nil {
 		return nil, withSudo(err)
 	}

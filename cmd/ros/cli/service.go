@@ -15,8 +15,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
+	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
-	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
 )
 
 // askLimit is how long a daemon may take to answer one question.
@@ -91,9 +91,9 @@ func (p places) serviceCommand() *cli.Command {
 				Flags: logFlags, BashComplete: p.completeServices(logFlags...),
 				Action: p.serviceLogs,
 			},
-			p.steering(steer.Stop, "stop a service; an OS service stays so over reboots",
+			p.verbCommand(control.Stop, "stop a service; an OS service stays so over reboots",
 				boolFlag("force", "stop also what people reach the machine by")),
-			p.steering(steer.Start, "start a service that was stopped"),
+			p.verbCommand(control.Start, "start a service that was stopped"),
 			{
 				Name: "restart", Usage: "stop a service and start it again", ArgsUsage: serviceArgument,
 				BashComplete: p.completeServices(),
@@ -105,13 +105,13 @@ func (p places) serviceCommand() *cli.Command {
 				Action:       p.onService(func(c *cli.Context, d engine, s service) error { return d.Kill(c.Context, s.id) }),
 			},
 			p.upgradeCommand(),
-			p.steering(steer.Rollback, "run an OS service from the image of before its last upgrade"),
+			p.verbCommand(control.Rollback, "run an OS service from the image of before its last upgrade"),
 			p.historyCommand(),
 			p.planCommand(),
-			p.configuredCommand(steer.Up, "up", "make services of the configuration what it says now, and start those that ended"),
-			p.configuredCommand(steer.Create, "create", "make their containers, without a start until ros service up"),
+			p.configuredCommand(control.Up, "up", "make services of the configuration what it says now, and start those that ended"),
+			p.configuredCommand(control.Create, "create", "make their containers, without a start until ros service up"),
 			p.buildCommand(),
-			p.configuredCommand(steer.Pull, "pull", "get their images anew; ros service up does not replace what runs"),
+			p.configuredCommand(control.Pull, "pull", "get their images anew; ros service up does not replace what runs"),
 			p.removeCommand(),
 			p.enableCommand(),
 			p.disableCommand(),
@@ -207,7 +207,7 @@ func (p places) services(ctx context.Context) ([]service, error) {
 }
 
 // rest says that a service does not run because people stopped it, if so.
-func (s *service) rest(r steer.Record) {
+func (s *service) rest(r control.Record) {
 	if r.Stopped && s.State != string(dockerapi.Running) {
 		s.State, s.Health = stopped, "none"
 	}
@@ -220,9 +220,9 @@ func withoutContainer(name, state string) service {
 }
 
 // wishes are what people and the orchestrator left about services.
-func (p places) wishes() (map[string]steer.Record, steer.Problems, error) {
-	records, err := steer.Read(p.records)
-	problems, problemsErr := steer.ReadProblems(p.problems)
+func (p places) wishes() (map[string]control.Record, control.Problems, error) {
+	records, err := control.Read(p.records)
+	problems, problemsErr := control.ReadProblems(p.problems)
 	// What the services do is more than what was wanted of them.
 	if err = errors.Join(err, problemsErr); errors.Is(err, fs.ErrPermission) {
 		err = nil
@@ -243,7 +243,7 @@ func (p places) configured(ctx context.Context) (services []service, err error) 
 	for i := range services {
 		s := &services[i]
 		s.Problem = problems.Configured[s.entry]
-		s.rest(records[steer.ConfiguredKey(s.entry)])
+		s.rest(records[control.ConfiguredKey(s.entry)])
 	}
 	for _, name := range slices.Sorted(maps.Keys(problems.Configured)) {
 		if !slices.ContainsFunc(services, func(s service) bool { return s.entry == name }) {
@@ -319,7 +319,7 @@ func writeServices(w io.Writer, services []service) error {
 		case s.Configured:
 			image = "configured"
 		case s.Image != "":
-			image = steer.ShortID(s.Image)
+			image = control.ShortID(s.Image)
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, orDash(s.Tier), s.State, health, image, s.said())
 	}

@@ -13,21 +13,21 @@ import (
 
 	"github.com/bulkhead-os/bulkhead/images"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
-	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
+	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 )
 
 // orchestrated is testPlaces with an orchestrator that carries out everything
 // but a stop of udev. It returns the requests, too.
-func orchestrated(t *testing.T) (places, map[string]*fakeEngine, func() []steer.Request) {
+func orchestrated(t *testing.T) (places, map[string]*fakeEngine, func() []control.Request) {
 	p, engines := testPlaces(t)
-	p.steerSocket = filepath.Join(t.TempDir(), "s")
-	requests := make(chan steer.Request, 10)
+	p.controlSocket = filepath.Join(t.TempDir(), "s")
+	requests := make(chan control.Request, 10)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		done <- steer.Serve(ctx, p.steerSocket, func(_ context.Context, r steer.Request, _ func(string)) error {
+		done <- control.Serve(ctx, p.controlSocket, func(_ context.Context, r control.Request, _ func(string)) error {
 			requests <- r
-			if r.Service == "udev" && r.Verb == steer.Stop {
+			if r.Service == "udev" && r.Verb == control.Stop {
 				return errors.New("service udev: still runs")
 			}
 			return nil
@@ -40,14 +40,14 @@ func orchestrated(t *testing.T) (places, map[string]*fakeEngine, func() []steer.
 		}
 	})
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		if _, err := os.Stat(p.steerSocket); err == nil {
+		if _, err := os.Stat(p.controlSocket); err == nil {
 			break
 		}
 		if time.Now().After(end) {
 			t.Fatal("no socket")
 		}
 	}
-	return p, engines, func() (got []steer.Request) {
+	return p, engines, func() (got []control.Request) {
 		for len(requests) > 0 {
 			got = append(got, <-requests)
 		}
@@ -72,7 +72,7 @@ func TestServiceCommands(t *testing.T) {
 		args   string
 		code   int
 		want   string // part of what is printed
-		asks   []steer.Request
+		asks   []control.Request
 		system []string // calls of system Docker
 		user   []string
 	}{
@@ -83,18 +83,18 @@ func TestServiceCommands(t *testing.T) {
 		{args: "logs", code: exitUsage, want: "takes 1 arguments"},
 		{args: "restart udev", system: []string{"restart u1"}},
 		{args: "kill web", user: []string{"kill w1"}},
-		{args: "start web", asks: []steer.Request{{Verb: steer.Start, Configured: true, Services: []string{"x"}}}},
-		{args: "stop agent", asks: []steer.Request{{Verb: steer.Stop, Configured: true, Services: []string{"x"}}}},
+		{args: "start web", asks: []control.Request{{Verb: control.Start, Configured: true, Services: []string{"x"}}}},
+		{args: "stop agent", asks: []control.Request{{Verb: control.Stop, Configured: true, Services: []string{"x"}}}},
 		{args: "rollback agent", code: exitFailed, want: "no OS service"},
 		{args: "stop docker", code: exitFailed, want: "--force"},
-		{args: "stop --force docker", asks: []steer.Request{{Verb: steer.Stop, Service: "docker"}}},
-		{args: "stop --force udev", code: exitFailed, want: "still runs", asks: []steer.Request{{Verb: steer.Stop, Service: "udev"}}},
-		{args: "start udev", asks: []steer.Request{{Verb: steer.Start, Service: "udev"}}},
-		{args: "rollback udev", asks: []steer.Request{{Verb: steer.Rollback, Service: "udev"}}},
-		{args: "upgrade udev new", want: "Service udev runs from image 0123456789ab.", asks: []steer.Request{{Verb: steer.Upgrade, Service: "udev", Image: "sha256:0123456789abcdef"}}},
-		{args: "upgrade udev " + archive, asks: []steer.Request{{Verb: steer.Upgrade, Service: "udev", Image: "sha256:0123456789abcdef"}}, system: []string{"load archive"}},
-		{args: "upgrade udev shipped", want: "runs from the shipped image", asks: []steer.Request{{Verb: steer.Upgrade, Service: "udev"}}},
-		{args: "upgrade udev", want: "runs from the shipped image", asks: []steer.Request{{Verb: steer.Upgrade, Service: "udev"}}},
+		{args: "stop --force docker", asks: []control.Request{{Verb: control.Stop, Service: "docker"}}},
+		{args: "stop --force udev", code: exitFailed, want: "still runs", asks: []control.Request{{Verb: control.Stop, Service: "udev"}}},
+		{args: "start udev", asks: []control.Request{{Verb: control.Start, Service: "udev"}}},
+		{args: "rollback udev", asks: []control.Request{{Verb: control.Rollback, Service: "udev"}}},
+		{args: "upgrade udev new", want: "Service udev runs from image 0123456789ab.", asks: []control.Request{{Verb: control.Upgrade, Service: "udev", Image: "sha256:0123456789abcdef"}}},
+		{args: "upgrade udev " + archive, asks: []control.Request{{Verb: control.Upgrade, Service: "udev", Image: "sha256:0123456789abcdef"}}, system: []string{"load archive"}},
+		{args: "upgrade udev shipped", want: "runs from the shipped image", asks: []control.Request{{Verb: control.Upgrade, Service: "udev"}}},
+		{args: "upgrade udev", want: "runs from the shipped image", asks: []control.Request{{Verb: control.Upgrade, Service: "udev"}}},
 		{args: "upgrade udev others", code: exitFailed, want: "is for service ntp, not for udev"},
 		{args: "upgrade udev none:1", code: exitFailed, want: "none:1 is no file, no image of System Docker, and not to be had", system: []string{"pull none:1"}},
 		{args: "upgrade web new", code: exitFailed, want: "change rancher.services"},
@@ -135,14 +135,14 @@ func TestServiceThatIsStopped(t *testing.T) {
 
 func TestServiceHistory(t *testing.T) {
 	p, _ := testPlaces(t)
-	records, err := steer.Open(p.records)
+	records, err := control.Open(p.records)
 	if err != nil {
 		t.Fatal(err)
 	}
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local)
-	err = records.Change("udev", func(r *steer.Record) {
-		r.Add(steer.Event{Time: at, Verb: steer.Upgrade, Image: "sha256:0123456789abcdef", Error: "it ended"})
-		r.Add(steer.Event{Time: at, Verb: steer.Rollback})
+	err = records.Change("udev", func(r *control.Record) {
+		r.Add(control.Event{Time: at, Verb: control.Upgrade, Image: "sha256:0123456789abcdef", Error: "it ended"})
+		r.Add(control.Event{Time: at, Verb: control.Rollback})
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -182,16 +182,16 @@ func TestEngine(t *testing.T) {
 		args string
 		code int
 		want string
-		asks []steer.Request
+		asks []control.Request
 	}{
-		{"engine switch 29.7", exitOK, "Service docker runs from image aa.", []steer.Request{{Verb: steer.Upgrade, Service: "docker", Image: "sha256:aa"}}},
+		{"engine switch 29.7", exitOK, "Service docker runs from image aa.", []control.Request{{Verb: control.Upgrade, Service: "docker", Image: "sha256:aa"}}},
 		{"engine switch 26.1", exitFailed, "engine 26.1 cannot take over the containers that 29.0 runs (1)", nil},
 		{"service upgrade docker sha256:bb", exitFailed, "engine 26.1 cannot take over", nil},
-		{"engine switch --force 26.1", exitOK, "image bb", []steer.Request{{Verb: steer.Upgrade, Service: "docker", Image: "sha256:bb", Drain: true}}},
-		{"engine switch --force 29.7", exitOK, "image aa", []steer.Request{{Verb: steer.Upgrade, Service: "docker", Image: "sha256:aa"}}},
+		{"engine switch --force 26.1", exitOK, "image bb", []control.Request{{Verb: control.Upgrade, Service: "docker", Image: "sha256:bb", Drain: true}}},
+		{"engine switch --force 29.7", exitOK, "image aa", []control.Request{{Verb: control.Upgrade, Service: "docker", Image: "sha256:aa"}}},
 		{"engine switch sha256:cc", exitFailed, "has no label " + images.LabelEngine, nil},
-		{"engine enable 26.1", exitOK, "engine 26.1 from the next boot on", []steer.Request{{Verb: steer.Enable, Service: "docker", Image: "sha256:bb"}}},
-		{"engine enable 29.0", exitOK, "engine 29.0 from the next boot on", []steer.Request{{Verb: steer.Enable, Service: "docker"}}},
+		{"engine enable 26.1", exitOK, "engine 26.1 from the next boot on", []control.Request{{Verb: control.Enable, Service: "docker", Image: "sha256:bb"}}},
+		{"engine enable 29.0", exitOK, "engine 29.0 from the next boot on", []control.Request{{Verb: control.Enable, Service: "docker"}}},
 		{"engine list --json", exitOK, `"running": true`, nil},
 		{"engine switch --generate-bash-completion", exitOK, "29.7\n", nil},
 	} {
@@ -227,21 +227,21 @@ func TestFurtherEngines(t *testing.T) {
 		args string
 		code int
 		want string
-		asks []steer.Request
+		asks []control.Request
 	}{
 		{"engine list", exitOK, "\nNAME   ADDRESS       STATE                  SOCKET\nci     10.209.0.14   Up 2 hours (healthy)   /run/docker-ci/docker.sock\n", nil},
 		{"engine list --json", exitOK, `"address": "10.209.0.14"`, nil},
-		{"engine create old", exitOK, "docker context create old --docker host=unix:///run/docker-old/docker.sock", []steer.Request{{Verb: steer.CreateEngine, Service: "docker-old"}}},
-		{"engine create --image 28.5 old", exitOK, "Engine old runs", []steer.Request{{Verb: steer.CreateEngine, Service: "docker-old", Image: "sha256:aa"}}},
-		{"engine create --image 29.0 new", exitOK, "Engine new runs", []steer.Request{{Verb: steer.CreateEngine, Service: "docker-new"}}},
+		{"engine create old", exitOK, "docker context create old --docker host=unix:///run/docker-old/docker.sock", []control.Request{{Verb: control.CreateEngine, Service: "docker-old"}}},
+		{"engine create --image 28.5 old", exitOK, "Engine old runs", []control.Request{{Verb: control.CreateEngine, Service: "docker-old", Image: "sha256:aa"}}},
+		{"engine create --image 29.0 new", exitOK, "Engine new runs", []control.Request{{Verb: control.CreateEngine, Service: "docker-new"}}},
 		{"engine create Old", exitUsage, `engine name "Old": want`, nil},
 		{"engine create", exitUsage, "", nil},
 		{"engine rm old", exitFailed, "there is no engine old", nil},
 		{"engine rm ci", exitUsage, "say --yes", nil},
-		{"engine rm --yes ci", exitOK, "Engine ci is removed", []steer.Request{{Verb: steer.RemoveEngine, Service: "docker-ci"}}},
+		{"engine rm --yes ci", exitOK, "Engine ci is removed", []control.Request{{Verb: control.RemoveEngine, Service: "docker-ci"}}},
 		{"engine rm --generate-bash-completion", exitOK, "ci\n", nil},
 		{"service list", exitOK, "docker-ci", nil},
-		{"service upgrade docker-ci sha256:aa", exitOK, "runs from image aa", []steer.Request{{Verb: steer.Upgrade, Service: "docker-ci", Image: "sha256:aa"}}},
+		{"service upgrade docker-ci sha256:aa", exitOK, "runs from image aa", []control.Request{{Verb: control.Upgrade, Service: "docker-ci", Image: "sha256:aa"}}},
 		{"service history docker-ci", exitOK, "TIME", nil},
 	} {
 		code, stdout, stderr := ros(p, strings.Fields(tt.args)...)

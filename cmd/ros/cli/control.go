@@ -18,14 +18,14 @@ import (
 	"github.com/bulkhead-os/bulkhead/images"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
-	"github.com/bulkhead-os/bulkhead/sysdocker/steer"
+	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 )
 
 // lifelines are the OS services without which people lose the machine.
 var lifelines = []string{"console", "docker", "network", "udev"}
 
-// steering returns the command for a verb that needs nothing but a service.
-func (p places) steering(verb steer.Verb, usage string, flags ...cli.Flag) *cli.Command {
+// verbCommand returns the command for a verb that needs nothing but a service.
+func (p places) verbCommand(verb control.Verb, usage string, flags ...cli.Flag) *cli.Command {
 	return &cli.Command{
 		Name: string(verb), Usage: usage, ArgsUsage: serviceArgument, Flags: flags,
 		BashComplete: p.completeServices(flags...),
@@ -37,24 +37,24 @@ func (p places) steering(verb steer.Verb, usage string, flags ...cli.Flag) *cli.
 			switch {
 			case err != nil:
 				return err
-			case s.Configured && verb == steer.Rollback:
+			case s.Configured && verb == control.Rollback:
 				return fmt.Errorf("service %s is no OS service: its image is what rancher.services says", s.Name)
 			case s.Configured:
-				return p.steerConfigured(c, verb, []string{s.entry})
-			case verb == steer.Stop && slices.Contains(lifelines, s.Name) && !c.Bool("force"):
+				return p.requestConfigured(c, verb, []string{s.entry})
+			case verb == control.Stop && slices.Contains(lifelines, s.Name) && !c.Bool("force"):
 				return fmt.Errorf("without service %s this machine cannot be used, nor after a reboot: say --force if that is meant", s.Name)
 			}
-			if verb == steer.Rollback && s.Name == engineService {
+			if verb == control.Rollback && s.Name == engineService {
 				return p.engineRollback(c)
 			}
-			return p.steer(c, steer.Request{Verb: verb, Service: s.Name})
+			return p.request(c, control.Request{Verb: verb, Service: s.Name})
 		},
 	}
 }
 
-// steer hands a request to the orchestrator and tells people how it goes.
-func (p places) steer(c *cli.Context, r steer.Request) error {
-	err := steer.Do(c.Context, p.steerSocket, r, func(text string) { progress("%s", strings.TrimPrefix(r.Service+": "+text, ": ")) })
+// request hands a request to the orchestrator and tells people how it goes.
+func (p places) request(c *cli.Context, r control.Request) error {
+	err := control.Do(c.Context, p.controlSocket, r, func(text string) { progress("%s", strings.TrimPrefix(r.Service+": "+text, ": ")) })
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w; it is being started: try again in a minute", err)
 	}
@@ -100,13 +100,13 @@ func (p places) upgrade(c *cli.Context, name string, image dockerapi.Image) erro
 		return fmt.Errorf("service %s is no OS service: change rancher.services and say ros config apply", name)
 	}
 	if title := image.Labels[ocispec.AnnotationTitle]; title != "" && title != imageOf(name) {
-		return fmt.Errorf("image %s is for service %s, not for %s", steer.ShortID(image.ID), title, imageOf(name))
+		return fmt.Errorf("image %s is for service %s, not for %s", control.ShortID(image.ID), title, imageOf(name))
 	}
 	shipped, err := p.shipped(name)
 	if err != nil {
 		return err
 	}
-	r := steer.Request{Verb: steer.Upgrade, Service: name, Image: image.ID}
+	r := control.Request{Verb: control.Upgrade, Service: name, Image: image.ID}
 	if image.ID == shipped.Manifest {
 		r.Image = ""
 	}
@@ -115,10 +115,10 @@ func (p places) upgrade(c *cli.Context, name string, image dockerapi.Image) erro
 			return err
 		}
 	}
-	if err := p.steer(c, r); err != nil {
+	if err := p.request(c, r); err != nil {
 		return err
 	}
-	fmt.Fprintf(c.App.Writer, "Service %s runs from %s.\n", name, steer.ImageName(r.Image))
+	fmt.Fprintf(c.App.Writer, "Service %s runs from %s.\n", name, control.ImageName(r.Image))
 	return nil
 }
 
@@ -202,20 +202,20 @@ func (p places) historyCommand() *cli.Command {
 			if _, err := p.shipped(name); err != nil {
 				return err
 			}
-			records, err := steer.Read(p.records)
+			records, err := control.Read(p.records)
 			if err != nil {
 				return withSudo(err)
 			}
 			events := records[name].Events
 			if c.Bool("json") {
-				return writeJSON(c.App.Writer, append([]steer.Event{}, events...))
+				return writeJSON(c.App.Writer, append([]control.Event{}, events...))
 			}
 			t := tabwriter.NewWriter(c.App.Writer, 0, 0, 3, ' ', 0)
 			fmt.Fprintln(t, "TIME\tWHAT\tIMAGE\tRESULT")
 			for _, e := range events {
 				image, result := "shipped", "runs"
 				if e.Image != "" {
-					image = steer.ShortID(e.Image)
+					image = control.ShortID(e.Image)
 				}
 				if e.Error != "" {
 					result = "went back: " + e.Error

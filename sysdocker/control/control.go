@@ -1,4 +1,4 @@
-// Package steer is how people change what runs as a service: nothing at all,
+// Package control is how people change what runs as a service: nothing at all,
 // what the configuration says now or, for an OS service, another image than the
 // shipped one. Commands send requests to the orchestrator over a socket that
 // only root may use; what has to outlast a boot is in a Store. It knows no
@@ -7,7 +7,7 @@
 // A connection carries one Request as a line of JSON one way, and lines of
 // JSON the other way: what is being done, and at last how it ended. A request
 // whose sender goes away is carried out all the same.
-package steer
+package control
 
 import (
 	"bufio"
