@@ -75,6 +75,9 @@ func (p Problem) String() string {
 	return b.String()
 }
 
+// Error is String, for a problem that a function returns as its error.
+func (p Problem) Error() string { return p.String() }
+
 // nearest returns the candidate that a mistyped word most likely means, or ""
 // when none is near.
 func nearest(word string, candidates []string) string {

@@ -318,9 +318,9 @@ func (c *Client) RemoveImage(ctx context.Context, ref string) error {
 }
 
 // Changes calls changed with the value of label of each container that has it
-// whenever that container ends, is removed or becomes unhealthy, and once with
-// "" as soon as it listens. It returns when the stream breaks.
-func (c *Client) Changes(ctx context.Context, label string, changed func(value string)) error {
+// whenever that container ends, is removed or becomes unhealthy or healthy, and
+// once with "" as soon as it listens. It returns when the stream breaks.
+func (c *Client) Changes(ctx context.Context, label string, changed func(value string, healthy bool)) error {
 	// The stream must end when this returns for another reason than ctx.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -329,17 +329,17 @@ func (c *Client) Changes(ctx context.Context, label string, changed func(value s
 		Add("type", string(events.ContainerEventType)).
 		Add("label", label).
 		Add("event", string(events.ActionDie), string(events.ActionDestroy),
-			string(events.ActionHealthStatusUnhealthy))})
+			string(events.ActionHealthStatusUnhealthy), string(events.ActionHealthStatusHealthy))})
 	select {
 	case err := <-stream.Err:
 		return fmt.Errorf("event stream: %w", err)
 	default:
-		changed("")
+		changed("", false)
 	}
 	for {
 		select {
 		case m := <-stream.Messages:
-			changed(m.Actor.Attributes[label])
+			changed(m.Actor.Attributes[label], m.Action == events.ActionHealthStatusHealthy)
 		case err := <-stream.Err:
 			return fmt.Errorf("event stream: %w", err)
 		}

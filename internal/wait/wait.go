@@ -25,6 +25,22 @@ const (
 	lastPause  = 250 * time.Millisecond
 )
 
+// Noting is c, which calls failed with what is missing after each check.
+func Noting(c Condition, failed func(error)) Condition { return noting{c, failed} }
+
+type noting struct {
+	Condition
+	failed func(error)
+}
+
+func (n noting) Check(ctx context.Context) error {
+	err := n.Condition.Check(ctx)
+	if err != nil {
+		n.failed(err)
+	}
+	return err
+}
+
 // ReportEvery is the time between two reports of one wait.
 const ReportEvery = 10 * time.Second
 

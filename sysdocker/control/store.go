@@ -98,6 +98,13 @@ func (s *Store) Get(service string) Record {
 	return s.records[service]
 }
 
+// All returns the records of all services.
+func (s *Store) All() map[string]Record {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.records)
+}
+
 // Engines returns the numbers of further user engines, by service.
 func (s *Store) Engines() map[string]int {
 	s.mu.Lock()

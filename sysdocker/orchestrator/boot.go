@@ -3,119 +3,95 @@ package orchestrator
 import (
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
 
 	"github.com/bulkhead-os/bulkhead/internal/bootlog"
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
-	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/internal/version"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
 )
 
-// recorder writes down how the boot went. Once the report of a boot exists, as
-// for an orchestrator that was started again, it only logs.
-type recorder struct {
-	events, report string // paths
-	announce       func(line string)
-	log            *slog.Logger
-	over           bool
-
-	mu           sync.Mutex // guards what follows
-	systemDocker float64
-	userDocker   float64
-}
-
-func newRecorder(log *slog.Logger) *recorder {
-	_, err := os.Stat(layout.BootReport)
-	return &recorder{
-		events:   layout.BootEvents,
-		report:   layout.BootReport,
-		announce: func(line string) { announce(log, line) },
-		log:      log,
-		over:     err == nil,
-	}
-}
-
 // step records one finished step of the boot.
-func (r *recorder) step(s bootlog.Step) {
-	if r.over {
+func (m *machine) step(s bootlog.Step) {
+	if m.over {
 		return
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	switch {
 	case s.Error != "":
 	case s.Name == "system-docker/api":
-		r.systemDocker = s.End
+		m.systemDocker = s.End
 	case s.Name == "user-docker/api":
-		r.userDocker = s.End
+		m.userDocker = s.End
 	}
-	if err := bootlog.Append(r.events, s); err != nil {
-		r.log.Error("boot step is not recorded", "step", s.Name, "error", err)
+	if err := bootlog.Append(m.events, s); err != nil {
+		m.log.Error("boot step is not recorded", "step", s.Name, "err", err)
 	}
 }
 
 // settled records that a service is ready, or late because of err.
-func (r *recorder) settled(s plan.Service, began float64, err error) {
-	step := bootlog.Since("services/"+s.Name, began, err)
-	r.step(step)
-	if s.Engine() {
-		r.step(bootlog.Since("user-docker/api", began, err))
+func (m *machine) settled(w plan.Want, began float64, err error) {
+	step := bootlog.Since("services/"+w.Name, began, err)
+	m.step(step)
+	if w.Engine() {
+		m.step(bootlog.Since("user-docker/api", began, err))
 	}
 	if err != nil {
-		r.log.Error("service failed", "service", s.Name, "error", err)
-		r.announce(kmsg.Failure(step.Name, err, "system-docker logs "+s.Name))
+		m.log.Error("service failed", "service", w.Name, "err", err)
+		m.announce(kmsg.Failure(step.Name, err, "system-docker logs "+w.Name))
 		return
 	}
-	r.log.Info("service ready", "service", s.Name, "took", fmt.Sprintf("%.1fs", step.End-step.Start))
+	m.log.Info("service ready", "service", w.Name, "took", fmt.Sprintf("%.1fs", step.End-step.Start))
 }
 
 // recovered takes back the complaint about a service that was late.
-func (r *recorder) recovered(s plan.Service) {
-	r.log.Info("late service ready", "service", s.Name)
-	r.announce(fmt.Sprintf("bulkhead: services/%s is ready after all, at %.1f s", s.Name, bootlog.Now()))
+func (m *machine) recovered(w plan.Want) {
+	m.log.Info("late service ready", "service", w.Name)
+	m.announce(fmt.Sprintf("bulkhead: services/%s is ready after all, at %.1f s", w.Name, bootlog.Now()))
 }
 
-// finish writes the report and tells the consoles that the machine is ready.
-func (r *recorder) finish(imagesLoaded int) {
-	r.log.Info("boot finished", "images_loaded", imagesLoaded)
-	if r.over {
+// booted writes the report and says on the consoles that the machine is ready.
+func (m *machine) booted(imagesLoaded int) {
+	// What the boot needed is not needed any more.
+	defer debug.FreeOSMemory()
+	m.log.Info("boot finished", "images_loaded", imagesLoaded)
+	if m.over {
 		return
 	}
-	report, err := r.compose()
+	report, err := m.compose()
 	if err != nil {
-		r.log.Warn("boot report is incomplete", "error", err)
+		m.log.Warn("boot report is incomplete", "err", err)
 	}
 	text, err := json.MarshalIndent(report, "", "  ")
 	if err == nil {
-		err = renameio.WriteFile(r.report, append(text, '\n'), 0o644)
+		err = renameio.WriteFile(m.report, append(text, '\n'), 0o644)
 	}
 	if err != nil {
-		r.log.Error("no boot report", "error", err)
+		m.log.Error("no boot report", "err", err)
 	}
-	r.over = true
-	r.announce(readyLine(report))
+	m.over = true
+	m.announce(readyLine(report))
 }
 
 // compose makes the report. With an error it is what could be read.
-func (r *recorder) compose() (bootlog.Report, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+func (m *machine) compose() (bootlog.Report, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	report := bootlog.Report{
 		Version:      version.Version,
 		Kernel:       kernelRelease(),
-		SystemDocker: r.systemDocker,
-		UserDocker:   r.userDocker,
+		SystemDocker: m.systemDocker,
+		UserDocker:   m.userDocker,
 		Ready:        bootlog.Now(),
 	}
-	f, err := os.Open(r.events)
+	f, err := os.Open(m.events)
 	if err != nil {
 		return report, err
 	}

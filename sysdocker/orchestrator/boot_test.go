@@ -16,10 +16,10 @@ import (
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
 )
 
-func TestRecorder(t *testing.T) {
+func TestBootReport(t *testing.T) {
 	dir := t.TempDir()
 	var lines []string
-	r := &recorder{
+	r := &machine{
 		events:   filepath.Join(dir, "boot.jsonl"),
 		report:   filepath.Join(dir, "boot.json"),
 		announce: func(line string) { lines = append(lines, line) },
@@ -28,12 +28,12 @@ func TestRecorder(t *testing.T) {
 	if err := bootlog.Append(r.events, bootlog.Step{Name: "init/mount-root", Start: 0.5, End: 0.7}); err != nil {
 		t.Fatal(err)
 	}
-	docker := plan.Service{Name: "docker", Decl: images.Service{Ready: &images.Ready{Docker: "/run/docker.sock"}}}
+	docker := plan.Want{Name: "docker", Decl: images.Service{Ready: &images.Ready{Docker: "/run/docker.sock"}}}
 	r.settled(docker, 1, nil)
 	r.step(bootlog.Step{Name: "system-docker/api", Start: 0.8, End: 0.9})
-	r.settled(plan.Service{Name: "ntp"}, 2, errors.New("not ready after 1m0s"))
-	r.finish(0)
-	r.finish(0) // a second time changes nothing
+	r.settled(plan.Want{Name: "ntp"}, 2, errors.New("not ready after 1m0s"))
+	r.booted(0)
+	r.booted(0) // a second time changes nothing
 
 	text, err := os.ReadFile(r.report)
 	if err != nil {

@@ -5,28 +5,17 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/bulkhead-os/bulkhead/images"
 	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
 )
-
-// furtherFor makes services of the OS and of engines, as the machine does.
-func furtherFor(decls []images.Declaration) func(map[string]int) ([]plan.Service, error) {
-	return func(engines map[string]int) ([]plan.Service, error) {
-		all := append([]images.Declaration{}, decls...)
-		for name := range engines {
-			all = append(all, watched(name))
-		}
-		return declare(all...), nil
-	}
-}
 
 func TestFurtherEngine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newFakeEngine()
 		file := filepath.Join(t.TempDir(), "services.json")
-		b := startWith(t, e, file, watched("ntp"))
-		b.ready("ntp")
+		// A further engine is made like the first one.
+		b := startWith(t, e, file, watched("docker"), watched("ntp"))
+		b.ready("docker", "ntp")
 		e.took()
 		b.expectError(b.ask(control.CreateEngine, "docker-ci", ""))
 		b.expect("load docker-ci", "create docker-ci", "start docker-ci")
@@ -37,7 +26,7 @@ func TestFurtherEngine(t *testing.T) {
 			t.Errorf("engines %v", got)
 		}
 
-		// It is kept up, and steered, as any service.
+		// It is kept up, and controlled, as any service.
 		e.die("docker-ci")
 		b.pass(firstPause)
 		b.expect("start docker-ci")

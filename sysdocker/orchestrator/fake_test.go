@@ -1,19 +1,25 @@
 package orchestrator
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"fmt"
+	"log/slog"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/containerd/errdefs"
 
 	"github.com/bulkhead-os/bulkhead/images"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
+	"github.com/bulkhead-os/bulkhead/internal/wait"
+	osconfig "github.com/bulkhead-os/bulkhead/os-config"
+	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
 )
 
@@ -27,8 +33,9 @@ type fakeEngine struct {
 	breakWith  chan error // breaks the event stream
 	events     chan string
 	exitCode   int64
-	slow       time.Duration // what loading an image takes
-	slowStart  time.Duration // what starting a container takes
+	slow       time.Duration            // what loading an image takes
+	slowStart  time.Duration            // what starting a container takes
+	slowly     map[string]time.Duration // and one of these
 	// health is what containers made from an image start with; healthy if not set.
 	health map[string]string
 	gone   string                       // an image that is not there any more
@@ -101,7 +108,7 @@ func (e *fakeEngine) Create(_ context.Context, name string, spec dockerapi.Spec)
 			return errdefs.ErrConflict
 		}
 		e.containers[name] = &dockerapi.Container{
-			ID: name, Name: name, Labels: spec.Config.Labels, ImageID: manifest(name), State: dockerapi.Created,
+			ID: name, Name: name, Labels: spec.Config.Labels, ImageID: manifest(spec.Config.Image), State: dockerapi.Created,
 			Health: e.health[spec.Config.Image],
 		}
 		return nil
@@ -109,7 +116,7 @@ func (e *fakeEngine) Create(_ context.Context, name string, spec dockerapi.Spec)
 }
 
 func (e *fakeEngine) Start(_ context.Context, id string) error {
-	time.Sleep(e.slowStart)
+	time.Sleep(e.slowStart + e.slowly[id])
 	return e.call("start", id, func() error {
 		if e.breakStart != nil {
 			if err := e.breakStart(id); err != nil {
@@ -155,12 +162,12 @@ func (e *fakeEngine) ExitCode(_ context.Context, id string) (int64, error) {
 	})
 }
 
-func (e *fakeEngine) Changes(ctx context.Context, _ string, changed func(string)) error {
-	changed("")
+func (e *fakeEngine) Changes(ctx context.Context, _ string, changed func(string, bool)) error {
+	changed("", false)
 	for {
 		select {
 		case name := <-e.events:
-			changed(name)
+			changed(name, false)
 		case err := <-e.breakWith:
 			return err
 		case <-ctx.Done():
@@ -207,6 +214,16 @@ func (e *fakeEngine) Images(_ context.Context, label string) ([]dockerapi.Image,
 	return list, nil
 }
 
+// What only services of the configuration need; registryEngine has it.
+
+func (e *fakeEngine) SetRestart(context.Context, string, dockerapi.RestartPolicy) error {
+	return errors.ErrUnsupported
+}
+func (e *fakeEngine) EnsureNetwork(context.Context, string) error { return errors.ErrUnsupported }
+func (e *fakeEngine) PullImage(context.Context, string, dockerapi.Login) error {
+	return errors.ErrUnsupported
+}
+
 func manifest(name string) string { return "sha256:" + name }
 
 // fakeCondition holds once its service's name is set in it.
@@ -237,15 +254,107 @@ func (c fakeCondition) Check(context.Context) error {
 	return nil
 }
 
-// declare makes services from declarations.
-func declare(decls ...images.Declaration) []plan.Service {
-	var index images.Index
+// machineOf is a machine with these OS services.
+func machineOf(decls ...images.Declaration) plan.Inputs {
+	in := plan.Inputs{Declarations: decls, BootID: "boot"}
 	for _, d := range decls {
-		index.Images = append(index.Images, images.IndexEntry{Name: d.Name, Ref: d.Name, Manifest: manifest(d.Name)})
+		in.Index.Images = append(in.Index.Images, images.IndexEntry{Name: d.Name, Ref: d.Name, Manifest: manifest(d.Name)})
 	}
-	services, err := plan.Services(decls, index, "boot")
-	if err != nil {
-		panic(fmt.Sprintf("BUG: bad test declarations: %v", err))
-	}
-	return services
+	return in
 }
+
+// fakeHost is a host that a test looks at.
+type fakeHost struct {
+	t          *testing.T
+	engine     *fakeEngine
+	conditions *fakeConditions
+	handle     func(context.Context, control.Request, func(string)) error
+	// selection and complete are the configuration, and fetching gets a file of it.
+	selection osconfig.Selection
+	complete  bool
+	fetching  func() error
+
+	mu      sync.Mutex
+	status  control.Status
+	done    []string // the services that have settled: "name" or "name: error"
+	isUp    bool
+	booting chan int
+}
+
+func (h *fakeHost) serve(_ context.Context, handle func(context.Context, control.Request, func(string)) error) {
+	h.handle = handle
+}
+
+func (h *fakeHost) publish(s control.Status) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.status = s
+}
+
+func (h *fakeHost) settled(w plan.Want, _ float64, err error) {
+	line := w.Name
+	if err != nil {
+		line += ": " + err.Error()
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.done = append(h.done, line)
+}
+
+func (h *fakeHost) recovered(w plan.Want) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.done = append(h.done, w.Name+" after all")
+}
+
+func (h *fakeHost) booted(images int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.isUp = true
+	if h.booting != nil {
+		h.booting <- images
+	}
+}
+
+func (h *fakeHost) condition(r images.Ready) wait.Condition {
+	return fakeCondition{h.conditions, r.File + r.Docker}
+}
+
+func (h *fakeHost) entries() (plan.Inputs, bool) {
+	return plan.Inputs{Selection: h.selection, ReadFile: os.ReadFile}, h.complete
+}
+
+func (h *fakeHost) preload(context.Context, bool) {}
+
+func (h *fakeHost) fetch(context.Context, string) error { return h.fetching() }
+
+func (h *fakeHost) bootConsole() (string, bool) {
+	name := h.engine.console
+	h.engine.console = ""
+	return name, name != ""
+}
+
+func (h *fakeHost) consoleProblem(err error) { h.engine.told = append(h.engine.told, err.Error()) }
+
+func (h *fakeHost) keepConsole(_ context.Context, name string) error {
+	h.engine.kept = append(h.engine.kept, name)
+	return nil
+}
+
+func (h *fakeHost) drain() (func(), error) {
+	return func() { _ = h.engine.call("end", "drain", works) }, h.engine.call("begin", "drain", works)
+}
+
+func (h *fakeHost) wipe(service string) error { return h.engine.call("wipe", service, works) }
+
+// bugs is a log that fails the test when it says BUG.
+type bugs struct{ t *testing.T }
+
+func (b bugs) Write(line []byte) (int, error) {
+	if bytes.Contains(line, []byte("BUG")) {
+		b.t.Errorf("log: %s", line)
+	}
+	return len(line), nil
+}
+
+func newLog(t *testing.T) *slog.Logger { return slog.New(slog.NewTextHandler(bugs{t}, nil)) }

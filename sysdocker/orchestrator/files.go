@@ -10,67 +10,45 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bulkhead-os/bulkhead/images"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/internal/writefile"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
 )
 
-// A placedFile is a file of the configuration for the container of a service.
-type placedFile struct {
-	osconfig.File
-	// host is where the host keeps it.
-	host string
-	// bind is the mount that takes it into the container; empty for a file
-	// in a directory of the host that the container has anyway.
-	bind string
-}
-
-// placeFiles returns the files for services by service, without those that the
-// console writes.
-func placeFiles(files []osconfig.File, services []plan.Service) (map[string][]placedFile, error) {
-	placed := make(map[string][]placedFile)
-	var errs []error
-	for _, f := range files {
-		if f.Container == "console" || writefile.OnHost(string(f.Path)) {
-			continue
-		}
-		p, err := placeFile(f, services)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("write_files: %s: %w", f.Path, err))
-			continue
-		}
-		placed[f.Container] = append(placed[f.Container], p)
+// placeFile returns where the host keeps a file for the container of a service,
+// and the mount that takes it there, which is empty if the container has the
+// directory of the host anyway. host is empty for a file that the console writes.
+func placeFile(f osconfig.File, services []images.Declaration) (host, bind string, err error) {
+	if f.Container == "console" || writefile.OnHost(string(f.Path)) {
+		return "", "", nil
 	}
-	return placed, errors.Join(errs...)
-}
-
-func placeFile(f osconfig.File, services []plan.Service) (placedFile, error) {
-	i := slices.IndexFunc(services, func(s plan.Service) bool { return s.Name == f.Container })
+	i := slices.IndexFunc(services, func(d images.Declaration) bool { return d.Name == f.Container })
 	if i < 0 {
 		var names []string
-		for _, s := range services {
-			names = append(names, s.Name)
+		for _, d := range services {
+			names = append(names, d.Name)
 		}
 		slices.Sort(names)
-		return placedFile{}, fmt.Errorf("there is no service %s; want one of %s", f.Container, strings.Join(names, ", "))
+		return "", "", fmt.Errorf("there is no service %s; want one of %s", f.Container, strings.Join(names, ", "))
 	}
 	target := path.Clean(string(f.Path))
-	for _, volume := range services[i].Decl.Volumes {
+	for _, volume := range services[i].Service.Volumes {
 		source, rest, _ := strings.Cut(volume, ":")
 		dir, _, _ := strings.Cut(rest, ":")
 		if target == dir {
-			return placedFile{}, errors.New("the host keeps this file for the service")
+			return "", "", errors.New("the host keeps this file for the service")
 		}
 		if below, ok := strings.CutPrefix(target, dir+"/"); ok {
-			return placedFile{File: f, host: path.Join(source, below)}, nil
+			return path.Join(source, below), "", nil
 		}
 	}
 	if f.Append {
-		return placedFile{}, errors.New("append: not to a file of another service than the console")
+		return "", "", errors.New("append: not to a file of another service than the console")
 	}
-	host := path.Join(layout.ServiceFiles, f.Container, digest(f))
-	return placedFile{File: f, host: host, bind: host + ":" + target + ":ro"}, nil
+	host = path.Join(layout.ServiceFiles, f.Container, digest(f))
+	return host, host + ":" + target + ":ro", nil
 }
 
 // digest is a short hash of a file with all its properties.
@@ -79,30 +57,27 @@ func digest(f osconfig.File) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// writeServiceFiles writes the files and returns what services get. A file that
-// cannot be written is left out.
-func writeServiceFiles(placed map[string][]placedFile) (map[string]plan.Files, error) {
+// writeFiles writes files of the configuration for containers of services, and
+// adds them to in. A file that cannot be written is left out.
+func writeFiles(files []osconfig.File, services []images.Declaration, in *plan.Inputs) error {
+	in.Binds, in.Versions = make(map[string][]string), make(map[string]string)
 	var errs []error
-	// Files with passwords may be among them.
-	if len(placed) > 0 {
-		errs = append(errs, os.MkdirAll(layout.ServiceFiles, 0o700))
-	}
-	files := make(map[string]plan.Files)
-	for service, list := range placed {
-		var got plan.Files
-		var versions []string
-		for _, f := range list {
-			if err := writefile.Write(f.host, f.File); err != nil {
-				errs = append(errs, fmt.Errorf("write_files: %s: %w", f.Path, err))
-				continue
-			}
-			versions = append(versions, digest(f.File))
-			if f.bind != "" {
-				got.Binds = append(got.Binds, f.bind)
-			}
+	for _, f := range files {
+		host, bind, err := placeFile(f, services)
+		if err == nil && host != "" {
+			// Files with passwords may be among them.
+			err = errors.Join(os.MkdirAll(layout.ServiceFiles, 0o700), writefile.Write(host, f))
 		}
-		got.Version = strings.Join(versions, "-")
-		files[service] = got
+		switch {
+		case err != nil:
+			errs = append(errs, fmt.Errorf("write_files: %s: %w", f.Path, err))
+			continue
+		case host == "":
+			continue
+		case bind != "":
+			in.Binds[f.Container] = append(in.Binds[f.Container], bind)
+		}
+		in.Versions[f.Container] = strings.TrimPrefix(in.Versions[f.Container]+"-"+digest(f), "-")
 	}
-	return files, errors.Join(errs...)
+	return errors.Join(errs...)
 }

@@ -14,8 +14,8 @@ import (
 )
 
 func TestPlaceFiles(t *testing.T) {
-	services := []plan.Service{
-		{Name: "syslog", Decl: images.Service{Volumes: []string{"/run/etc/hosts:/etc/hosts:ro", "/var/lib/x/rsyslog.d:/etc/rsyslog.d:ro"}}},
+	services := []images.Declaration{
+		{Name: "syslog", Service: images.Service{Volumes: []string{"/run/etc/hosts:/etc/hosts:ro", "/var/lib/x/rsyslog.d:/etc/rsyslog.d:ro"}}},
 		{Name: "ntp"},
 	}
 	tests := []struct {
@@ -32,19 +32,19 @@ func TestPlaceFiles(t *testing.T) {
 		{name: "in a volume", file: osconfig.File{Path: "/etc/rsyslog.d/a/b.conf", Container: "syslog"}, want: []string{"/var/lib/x/rsyslog.d/a/b.conf", ""}},
 		{name: "beside a volume", file: osconfig.File{Path: "/etc/rsyslog.d2/b", Container: "syslog"},
 			want: []string{"/run/bulkhead/files/syslog/VERSION", "/run/bulkhead/files/syslog/VERSION:/etc/rsyslog.d2/b:ro"}},
-		{name: "a volume", file: osconfig.File{Path: "/etc/hosts", Container: "syslog"}, err: "write_files: /etc/hosts: the host keeps this file"},
-		{name: "more text", file: osconfig.File{Path: "/b", Container: "ntp", Append: true}, err: "write_files: /b: append: "},
-		{name: "no such service", file: osconfig.File{Path: "/b", Container: "npt"}, err: "write_files: /b: there is no service npt; want one of ntp, syslog"},
+		{name: "a volume", file: osconfig.File{Path: "/etc/hosts", Container: "syslog"}, err: "the host keeps this file"},
+		{name: "more text", file: osconfig.File{Path: "/b", Container: "ntp", Append: true}, err: "append: "},
+		{name: "no such service", file: osconfig.File{Path: "/b", Container: "npt"}, err: "there is no service npt; want one of ntp, syslog"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			placed, err := placeFiles([]osconfig.File{tt.file}, services)
+			host, bind, err := placeFile(tt.file, services)
 			if (err != nil) != (tt.err != "") || err != nil && !strings.HasPrefix(err.Error(), tt.err) {
 				t.Errorf("error %v; want %q", err, tt.err)
 			}
 			var got []string
-			for _, f := range placed[tt.file.Container] {
-				got = []string{strings.ReplaceAll(f.host, digest(f.File), "VERSION"), strings.ReplaceAll(f.bind, digest(f.File), "VERSION")}
+			if host != "" {
+				got = []string{strings.ReplaceAll(host, digest(tt.file), "VERSION"), strings.ReplaceAll(bind, digest(tt.file), "VERSION")}
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("host and bind (-want +got):\n%s", diff)
@@ -74,14 +74,14 @@ func TestDigest(t *testing.T) {
 	}
 }
 
-func TestWishes(t *testing.T) {
+func TestSettings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := start(t, service("ntp"), service("syslog"), service("udev"))
 		b.ready("ntp", "syslog", "udev")
 		b.engine.took()
-		b.wishes <- wishes{
-			files:   map[string]plan.Files{"ntp": {Binds: []string{"/a:/b:ro"}, Version: "1"}},
-			restart: []string{"ntp", "syslog"},
+		b.settings <- plan.Inputs{
+			Binds: map[string][]string{"ntp": {"/a:/b:ro"}}, Versions: map[string]string{"ntp": "1"},
+			Restart: []string{"ntp", "syslog"},
 		}
 		b.pass(time.Second)
 		b.expectInAnyOrder("create ntp", "load ntp", "remove ntp", "start ntp", "start syslog", "stop ntp", "stop syslog")

@@ -26,6 +26,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/images"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	"github.com/bulkhead-os/bulkhead/internal/testengine"
+	"github.com/bulkhead-os/bulkhead/internal/wait"
 	"github.com/bulkhead-os/bulkhead/iso/image"
 	"github.com/bulkhead-os/bulkhead/iso/layer"
 	"github.com/bulkhead-os/bulkhead/sysdocker/control"
@@ -47,7 +48,7 @@ func TestRealEngine(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	m := newMachine(t, engine, client, busybox)
+	m := newTestMachine(t, engine, client, busybox)
 
 	first := m.boot()
 	if first.images != 2 {
@@ -183,7 +184,7 @@ type testMachine struct {
 	dir    string
 }
 
-func newMachine(t *testing.T, engine *testengine.Engine, client *dockerapi.Client, busybox string) *testMachine {
+func newTestMachine(t *testing.T, engine *testengine.Engine, client *dockerapi.Client, busybox string) *testMachine {
 	m := &testMachine{t: t, engine: engine, client: client, dir: t.TempDir()}
 	run := filepath.Join(m.dir, "run")
 	declare := func(name string, after ...string) images.Declaration {
@@ -259,35 +260,18 @@ func (m *testMachine) boot() booted {
 	if err := os.RemoveAll(filepath.Join(m.dir, "run")); err != nil { // a tmpfs on a real machine
 		m.t.Fatal(err)
 	}
-	services, err := plan.Services(m.decls, m.index, m.t.Name())
-	if err != nil {
-		m.t.Fatal(err)
-	}
 	records, err := control.Open(filepath.Join(m.dir, "services.json"))
 	if err != nil {
 		m.t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(m.t.Output(), nil))
-	var b booted
-	var mu sync.Mutex
-	up := make(chan int, 1)
-	s := &supervisor{
-		engine: m.client, images: &preload.Loader{Store: m.client, Dir: m.dir, Log: log}, log: log,
-		decls: m.decls, services: services, condition: condition, records: records,
-		serve: func(_ context.Context, handle func(context.Context, control.Request, func(string)) error) {
-			b.request = handle
-		},
-		settled: func(s plan.Service, _ float64, err error) {
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				m.t.Errorf("%s: %v", s.Name, err)
-			}
-			b.settled = append(b.settled, s.Name)
-		},
-		recovered: func(plan.Service) {}, troubled: func(string, error) {},
-		booted: func(_ context.Context, images int) { up <- images },
-	}
+	host := &realHost{fakeHost: &fakeHost{t: m.t, booting: make(chan int, 1)}}
+	daemon := struct {
+		*dockerapi.Client
+		*preload.Loader
+	}{m.client, &preload.Loader{Store: m.client, Dir: m.dir, Log: log}}
+	s := newReconciler(daemon, daemon, host, records, plan.Inputs{Declarations: m.decls, Index: m.index, BootID: m.t.Name()}, log)
+	b := booted{request: s.request}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.run(ctx) }()
@@ -300,15 +284,26 @@ func (m *testMachine) boot() booted {
 	})
 	t.Cleanup(b.stop)
 	select {
-	case b.images = <-up:
+	case b.images = <-host.booting:
 	case <-time.After(limit):
 		b.stop()
 		t.Fatal("not all services are ready in time")
 	}
-	mu.Lock()
-	defer mu.Unlock()
+	host.mu.Lock()
+	defer host.mu.Unlock()
+	for _, line := range host.done {
+		if strings.Contains(line, ": ") {
+			m.t.Error(line)
+		}
+	}
+	b.settled = host.done
 	return b
 }
+
+// realHost is a fake one on which services become ready by themselves.
+type realHost struct{ *fakeHost }
+
+func (realHost) condition(r images.Ready) wait.Condition { return (&machine{}).condition(r) }
 
 func (m *testMachine) containers() map[string]dockerapi.Container {
 	m.t.Helper()

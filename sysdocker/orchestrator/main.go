@@ -41,7 +41,7 @@ func Main([]string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	if err := run(ctx, log); err != nil {
-		log.Error("orchestrator ends", "error", err)
+		log.Error("orchestrator ends", "err", err)
 		announce(log, kmsg.Failure("orchestrator", err, "see "+layout.SystemLog))
 		return 1
 	}
@@ -57,116 +57,65 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	rec := newRecorder(log)
-	rec.step(bootlog.Since("system-docker/api", began, nil))
-
-	engine, err := dockerapi.New(layout.SystemSocket)
+	system, err := dockerapi.New(layout.SystemSocket)
 	if err != nil {
 		return err
 	}
-	defer engine.Close()
-	// An orchestrator that ended in the middle of a switch has left it.
-	if err := os.Remove(layout.UserDrain); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		log.Warn("user containers stop with their engine", "error", err)
-	}
-	records, err := control.Open(layout.ServiceRecords)
-	if err != nil {
-		announce(log, kmsg.Failure("services", err, "what ros service stop and upgrade did counts no more: say it again"))
-	}
-	decls, further, err := readServices(records.Engines())
-	if err != nil {
-		return err
-	}
-	services, err := further(records.Engines())
-	if err != nil {
-		if len(services) == 0 {
-			return err
-		}
-		announce(log, kmsg.Failure("services", err, "the image was built wrongly: install another version"))
-	}
-	configured := make(chan wishes)
-	go awaitWishes(ctx, services, log, configured)
+	defer system.Close()
 	user, err := dockerapi.New(layout.UserSocket)
 	if err != nil {
 		return err
 	}
 	defer user.Close()
-	problems := newProblems(layout.ServiceProblems, log)
-	keeper := newKeeper(engine, user, records, problems, log)
-	s := &supervisor{
-		engine:   engine,
-		images:   &preload.Loader{Store: engine, Dir: layout.ImagesDir, Log: log},
-		log:      log,
-		decls:    decls,
-		services: services,
-		stored:   storedWishes(services, log),
-		wishes:   configured,
-		records:  records,
-		console:  machineConsole(log),
-		serve: func(ctx context.Context, handle func(context.Context, control.Request, func(string)) error) {
-			if err := control.Serve(ctx, layout.ControlSocket, handle); err != nil {
-				log.Error("no requests from ros", "error", err)
-			}
-		},
-		configured: keeper.steer,
-		drain:      drain,
-		further:    further,
-		wipe:       wipeEngine,
-		condition:  condition,
-		settled:    rec.settled,
-		recovered:  rec.recovered,
-		troubled:   problems.ofOS,
-		processors: runtime.NumCPU(),
-		booted: func(ctx context.Context, images int) {
-			rec.finish(images)
-			go keeper.run(ctx)
-			go newUpkeep(log).run(ctx)
-			// What the boot needed is not needed any more.
-			debug.FreeOSMemory()
-		},
+	m := newMachine(system, user, log)
+	m.step(bootlog.Since("system-docker/api", began, nil))
+	m.afterBoot = func() { go newUpkeep(log).run(ctx) }
+
+	// An orchestrator that ended in the middle of a switch has left it.
+	if err := os.Remove(layout.UserDrain); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		log.Warn("user containers stop with their engine", "err", err)
 	}
-	return s.run(ctx)
+	records, err := control.Open(layout.ServiceRecords)
+	if err != nil {
+		announce(log, kmsg.Failure("services", err, "earlier ros service stop and upgrade settings are lost: run them again"))
+	}
+	in, err := readOS()
+	if err != nil {
+		return err
+	}
+	in.Records = records.All()
+	complete := make(chan plan.Inputs)
+	go m.awaitSettings(ctx, in, complete)
+	// With the settings of earlier boots, a service need not be made again when
+	// the whole configuration has been read. What is wrong with them is reported
+	// then.
+	if err := settings(&in); err != nil {
+		log.Info("stored configuration", "err", err)
+	}
+	in.Restart = nil
+	r := newReconciler(withImages(system, log), withImages(user, log), m, records, in, log)
+	r.settings = complete
+	r.osSlots.free = max(2, runtime.NumCPU())
+	return r.run(ctx)
 }
 
-// readServices returns what the machine consists of, with further user engines,
-// and what makes its services for other ones.
-func readServices(engines map[string]int) ([]images.Declaration, func(map[string]int) ([]plan.Service, error), error) {
-	decls, err := images.Load()
-	if err != nil {
-		return nil, nil, err
+// withImages is a daemon with the shipped images for it.
+func withImages(client *dockerapi.Client, log *slog.Logger) daemon {
+	return struct {
+		*dockerapi.Client
+		*preload.Loader
+	}{client, &preload.Loader{Store: client, Dir: layout.ImagesDir, Log: log}}
+}
+
+// readOS returns what the OS services of this version are.
+func readOS() (in plan.Inputs, err error) {
+	if in.Declarations, err = images.Load(); err != nil {
+		return in, err
 	}
-	index, err := images.ReadIndex(layout.ImageIndex)
-	if err != nil {
-		return nil, nil, err
+	if in.Index, err = images.ReadIndex(layout.ImageIndex); err != nil {
+		return in, err
 	}
 	bootID, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return nil, nil, err
-	}
-	all, _, err := plan.WithEngines(decls, index, engines)
-	return all, furtherEngines(decls, index, strings.TrimSpace(string(bootID))), err
-}
-
-// drain announces that user Docker's containers are to stop with their engine,
-// until end is called.
-func drain() (end func(), err error) {
-	return func() { _ = os.Remove(layout.UserDrain) }, os.WriteFile(layout.UserDrain, nil, 0o644)
-}
-
-// condition is what makes a service ready.
-func condition(r images.Ready) wait.Condition {
-	switch {
-	case r.Docker != "":
-		return wait.DockerAPI(r.Docker)
-	case r.Socket != "":
-		return wait.Socket(r.Socket)
-	}
-	return wait.File(r.File)
-}
-
-// announce writes a line to every console.
-func announce(log *slog.Logger, line string) {
-	if err := kmsg.Announce(line); err != nil {
-		log.Warn("line did not reach the consoles", "line", line, "error", err)
-	}
+	in.BootID = strings.TrimSpace(string(bootID))
+	return in, err
 }

@@ -41,9 +41,9 @@ func TestTimetable(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		times := newTimetable(parsed, at("02:58:00"))
+		times := timetable(parsed, at("02:58:00"))
 		for _, want := range looks {
-			if due, idle := times.due(at(want.clock)); due != want.due || idle != want.idle {
+			if due, idle := times(at(want.clock)); due != want.due || idle != want.idle {
 				t.Errorf("%s at %s: due %v, idle %v; want %v, %v", schedule, want.clock, due, idle, want.due, want.idle)
 			}
 		}

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
-	"sync"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/bulkhead-os/bulkhead/images"
@@ -16,272 +16,348 @@ import (
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
 )
 
-// actionLimit bounds one call to the daemon, beside the service's grace period.
-const actionLimit = 2 * time.Minute
+const (
+	// actionLimit bounds one call to the daemon, besides the grace period.
+	actionLimit = 2 * time.Minute
+	// headStart is how long a Docker engine may keep two slots.
+	headStart = 20 * time.Second
+	// readyLimit is how long a service may take to become ready when its
+	// declaration does not say.
+	readyLimit = time.Minute
+	// endPoll is how often to look whether a container has ended that others
+	// wait for.
+	endPoll = time.Second
+)
 
-// unit is one service in the care of a supervisor. Events only make it look:
-// what it does follows from the state it finds, so that none is missed and
-// none acted upon twice.
+// errImageGone means that the daemon has lost the image of a service.
+var errImageGone = errors.New("its image is gone")
+
+// unit makes one container what it should be, and keeps it so. Events only make
+// it look: what it does follows from what it wants and finds, so that none is
+// missed and none acted upon twice.
 type unit struct {
-	*supervisor
-	service plan.Service
-	log     *slog.Logger
-	after   []*unit
-	// settled is closed once the service is ready, or late.
-	settled chan struct{}
-	poke    chan struct{}
-	// dismiss ends the unit's work, and gone is closed when it has ended.
+	r      *reconciler
+	key    string
+	daemon daemon
+	slots  *slots
+	log    *slog.Logger
+	// recheck makes it look at its container; dismiss ends its work, and gone is
+	// closed when that has ended.
+	recheck chan struct{}
 	dismiss context.CancelFunc
 	gone    chan struct{}
-	turn    *turn // asked for ahead, or held
 
-	mu        sync.Mutex // guards what follows
-	began     float64    // when the container was first started, since kernel start
-	clock     *time.Timer
-	isSettled bool
-	isLate    bool   // and that has been told
-	doing     string // for the report of a service that is late
-	endLead   context.CancelFunc
-	files     plan.Files
-	restart   bool // asked for by the configuration
-	stopped   bool // by a request, until another
-	source    source
-	trial     *trial // of source, nil without one
+	// Its goroutine alone touches these.
+	want       plan.Want
+	generation int
+	backoff    backoff
+	more       plan.Want       // what the next attempt does more
+	granted    <-chan struct{} // the slot, asked for or held
+	giveBack   func()          // nil without one
 
-	steering sync.Mutex // held while a request is carried out
-}
-
-// wanted is the service with what the configuration adds to it.
-func (u *unit) wanted() plan.Service {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	s := u.service.WithImage(u.source.image).WithFiles(u.files)
-	if u.source.kept {
-		return s.Kept()
-	}
-	return s
-}
-
-// onTrial returns the trial of the image that the service runs from now, or nil.
-func (u *unit) onTrial() *trial {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.trial
+	// reconciler.mu guards what follows. next is the newest want, and pass ends
+	// what is done for the one before; list lists the containers, once.
+	next     plan.Want
+	nextGen  int
+	endPass  context.CancelFunc
+	list     func() ([]dockerapi.Container, error)
+	asked    bool // a request about it is carried out
+	trial    bool // its image has to show that it works
+	state    State
+	doing    string
+	problem  string // what keeps it from running
+	reported int    // the last generation that was tried, and how
+	err      error
+	ready    int // the last generation that was ready
+	health   string
+	settled  bool    // it is ready, late or not to run
+	released bool    // and those that wait for it go on
+	late     bool    // and that has been reported
+	began    float64 // when the container was first started, since kernel start
+	clock    *time.Timer
+	endLead  context.CancelFunc
 }
 
 // look makes the unit look at its container soon.
 func (u *unit) look() {
 	select {
-	case u.poke <- struct{}{}:
+	case u.recheck <- struct{}{}:
 	default: // It will look anyway.
 	}
 }
 
-// run keeps the service up until ctx ends. existing are the containers that
-// there are now.
-func (u *unit) run(ctx context.Context, existing []dockerapi.Container) {
+// run does what is wanted until ctx ends.
+func (u *unit) run(ctx context.Context) {
+	defer close(u.gone)
 	defer u.stopClock()
-	var t trouble
-	var opts plan.Options
-	u.beforeFirst(ctx)
-	for {
-		if u.isStopped() {
-			u.rest(ctx, existing)
-			var err error
-			if existing, err = u.containers(ctx); err != nil {
-				return
-			}
-			continue
-		}
-		what, try := failedStart, u.onTrial()
-		err := u.bring(ctx, existing, opts)
-		if errors.Is(err, errOtherConsole) {
-			if existing, err = u.containers(ctx); err != nil {
-				return
-			}
-			continue
-		}
+	for ctx.Err() == nil {
+		pass, end, list := u.begin(ctx)
+		err := u.bring(ctx, pass, list)
 		if err == nil {
-			if u.service.Once() {
-				return
-			}
-			what, err = u.watch(ctx, &t)
+			err = u.keep(pass)
 		}
-		if ctx.Err() != nil {
-			return
+		if err != nil && pass.Err() == nil {
+			pause := u.failed(err)
+			sleep(pass, pause)
 		}
+		end()
+	}
+}
+
+// begin takes the newest want. pass ends when there is a newer one.
+func (u *unit) begin(ctx context.Context) (pass context.Context, end context.CancelFunc, list func() ([]dockerapi.Container, error)) {
+	pass, end = context.WithCancel(ctx)
+	u.r.mu.Lock()
+	defer u.r.mu.Unlock()
+	if u.generation != u.nextGen {
+		u.want, u.generation, u.more = u.next, u.nextGen, plan.Want{Restart: u.next.Restart}
+		u.want.Restart = ""
+		u.backoff.pause = 0
+		u.r.wake()
+	}
+	u.endPass = end
+	list, u.list = u.list, nil
+	if list == nil {
+		list = func() ([]dockerapi.Container, error) { return u.daemon.Containers(pass, "") }
+	}
+	u.showLocked(Waiting, "")
+	return pass, end, list
+}
+
+// failed notes what is wrong and returns how long to wait before the next
+// attempt.
+func (u *unit) failed(err error) (pause time.Duration) {
+	if u.want.Care == plan.Kept {
 		u.giveLead()
 		u.startClock()
-		var pause time.Duration
-		pause, opts = t.next(what)
-		u.note("%s: %v", what, err)
-		if what <= unhealthy {
-			u.troubled(u.service.Name, fmt.Errorf("it %s: %w", what, err))
-		}
-		u.log.Log(ctx, what.level(), "service "+what.String(), "error", err, "again_in", pause)
-		u.giveUp(what, err, try, &t)
-		sleep(ctx, pause)
-		if existing, err = u.containers(ctx); err != nil {
-			return
-		}
 	}
+	pause, u.more = u.backoff.next(err)
+	u.log.Warn("service fails", "err", err, "again_in", pause)
+	u.report(BackingOff, err)
+	u.r.leaveImage(u, err)
+	return pause
 }
 
-// beforeFirst finds out what there is to know before the first look.
-func (u *unit) beforeFirst(ctx context.Context) {
-	stopped := u.isStopped()
-	runs := u.sourceOf(ctx, u.runs().image)
-	u.mu.Lock()
-	u.source = runs
-	u.mu.Unlock()
-	// A console that is stopped may be wanted in this boot.
-	if stopped && u.service.Name == images.Console {
-		u.endTurn()
-		if u.awaitOthers(ctx) == nil {
-			u.chooseConsole(ctx)
+// bring makes the container what it should be; a service that runs once, it runs
+// to its end.
+func (u *unit) bring(ctx, pass context.Context, list func() ([]dockerapi.Container, error)) error {
+	defer u.endSlot()
+	w := u.want
+	w.Recreate, w.Restart, w.ReplaceImage = u.more.Recreate, u.more.Restart, u.more.ReplaceImage
+	// An entry refers to the containers of those before it. A console that is
+	// stopped may be wanted in this boot.
+	if w.Care == plan.Started && w.Target.HasContainer() || w.Target == plan.Stopped && u.isConsole() {
+		if err := u.awaitOthers(pass); err != nil {
+			return err
+		}
+		if u.isConsole() && u.r.chooseConsole(pass, u) {
+			return pass.Err()
 		}
 	}
-}
-
-// containers lists all containers. It fails only when ctx ends.
-func (u *unit) containers(ctx context.Context) ([]dockerapi.Container, error) {
-	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		existing, err := u.engine.Containers(ctx, "")
-		if err == nil || ctx.Err() != nil {
-			return existing, ctx.Err()
-		}
-		u.note("%v", err)
-		u.log.Warn("daemon does not list its containers", "error", err, "again_in", pause)
-		sleep(ctx, pause)
+	have, err := list()
+	if err != nil {
+		return err
 	}
-}
-
-// bring makes the container run, or a service that runs once run to its end.
-func (u *unit) bring(ctx context.Context, existing []dockerapi.Container, opts plan.Options) error {
-	defer u.endTurn()
+	actions, err := plan.Actions(w, have)
+	if err != nil {
+		return err
+	}
 	id := ""
-	for _, a := range plan.Bring(u.wanted(), existing, opts) {
-		if err := u.prepare(ctx, a.Kind); err != nil {
+	for _, a := range actions {
+		if err := u.prepare(pass, a.Kind); err != nil {
 			return err
 		}
 		if a.Container != "" {
 			id = a.Container
 		}
+		during := ctx // What has been begun is finished, but not what takes long.
+		if w.Care == plan.Started || a.Kind == plan.WaitExit {
+			during = pass
+		}
 		began := time.Now()
-		u.note("%s", a.Kind)
-		var err error
-		id, err = u.do(ctx, a, id)
-		if err != nil {
+		if id, err = u.do(during, a, id); err != nil {
+			if w.Care == plan.Kept && w.Target.HasContainer() {
+				return fmt.Errorf("%w: %w", errStart, err)
+			}
 			return err
 		}
 		if a.Kind != plan.WaitReady {
 			u.log.Info(string(a.Kind), "reason", a.Reason, "took", time.Since(began).Round(time.Millisecond))
 		}
 	}
+	return pass.Err()
+}
+
+// prepare waits for what an action has to wait for: the services that must be
+// ready before, and a slot if the action keeps a processor busy. A slot is held
+// until there is something to wait for.
+func (u *unit) prepare(pass context.Context, k plan.Kind) error {
+	kept := u.want.Care == plan.Kept
+	switch {
+	case k == plan.WaitReady, k == plan.WaitExit:
+		u.endSlot()
+		u.startClock()
+		u.show(Starting, "")
+		return nil
+	case k == plan.StopContainer && kept, k == plan.PullImage:
+		u.endSlot()
+		u.show(Preparing, string(k))
+		return pass.Err()
+	case k == plan.StartContainer && kept:
+		if err := u.awaitOthers(pass); err != nil {
+			return err
+		}
+		if u.isConsole() && u.r.chooseConsole(pass, u) {
+			return pass.Err()
+		}
+	}
+	if err := u.awaitSlot(pass); err != nil {
+		return err
+	}
+	if k == plan.StartContainer && u.want.Engine() && !u.hasSettled() {
+		u.takeLead()
+	}
+	u.show(Preparing, string(k))
 	return nil
 }
 
-// prepare waits for what an action has to wait for: the services that are to
-// be ready before, and this one's turn if the action keeps a processor busy. A
-// turn lasts until there is something to wait for.
-func (u *unit) prepare(ctx context.Context, k plan.Kind) error {
-	switch k {
-	case plan.StopContainer:
-		u.endTurn()
-		return nil
-	case plan.WaitReady, plan.WaitExit:
-		u.endTurn()
-		u.startClock()
-		return nil
-	case plan.StartContainer:
-		if err := u.awaitOthers(ctx); err != nil {
-			return err
-		}
-		if u.chooseConsole(ctx) {
-			return errOtherConsole
-		}
-		if err := u.awaitTurn(ctx); err != nil {
-			return err
-		}
-		if u.service.Engine() && !u.hasSettled() {
-			u.takeLead(ctx)
-		}
-		return nil
+// isConsole reports whether it is the service that the configuration chooses.
+func (u *unit) isConsole() bool { return u.key == images.Console }
+
+// askSlot asks for a slot ahead of its use.
+func (u *unit) askSlot(priority int) { u.granted, u.giveBack = u.slots.ask(priority) }
+
+func (u *unit) awaitSlot(pass context.Context) error {
+	if u.giveBack == nil {
+		u.askSlot(u.want.Priority)
 	}
-	return u.awaitTurn(ctx)
+	select {
+	case <-u.granted:
+	case <-pass.Done():
+		u.endSlot()
+	}
+	return pass.Err()
 }
 
-func (u *unit) awaitTurn(ctx context.Context) error {
-	if u.turn == nil {
-		u.turn = u.turns.ask(u.service.Priority)
-	}
-	err := u.turn.wait(ctx)
-	if err != nil {
-		u.turn = nil
-	}
-	return err
-}
-
-func (u *unit) endTurn() {
-	if u.turn != nil {
-		u.turn.giveBack()
-		u.turn = nil
+func (u *unit) endSlot() {
+	if u.giveBack != nil {
+		u.giveBack()
+		u.giveBack = nil
 	}
 }
 
-// headStart is how long an engine may have the lead.
-const headStart = 20 * time.Second
-
-// takeLead keeps the turn of an engine that is to start from now, and asks for a
-// second: its start keeps two processors busy and is what people wait for. Beside
+// takeLead keeps the slot of an engine that starts now, and asks for a second:
+// its start keeps two processors busy and is what people wait for. Together with
 // the udev service's look at all devices it takes three times as long; for the
 // boot as a whole, starting it first costs a tenth (docs/budgets.md).
 //
 // The lead ends when the service has settled, when its container ends or waits
 // for other services, or after headStart.
-func (u *unit) takeLead(ctx context.Context) {
-	ctx, end := context.WithTimeout(ctx, headStart)
-	for _, t := range []*turn{u.turn, u.turns.ask(u.service.Priority)} {
-		context.AfterFunc(ctx, t.giveBack)
+func (u *unit) takeLead() {
+	ctx, end := context.WithTimeout(context.Background(), headStart)
+	_, second := u.slots.ask(u.want.Priority)
+	for _, giveBack := range []func(){u.giveBack, second} {
+		context.AfterFunc(ctx, giveBack)
 	}
-	u.turn = nil
-	u.mu.Lock()
-	defer u.mu.Unlock()
+	u.giveBack = nil
+	u.r.mu.Lock()
+	defer u.r.mu.Unlock()
 	u.endLead = end
 }
 
 // giveLead ends the lead, if the service has it.
 func (u *unit) giveLead() {
-	u.mu.Lock()
-	end := u.endLead
-	u.mu.Unlock()
-	if end != nil {
-		end()
+	u.r.mu.Lock()
+	defer u.r.mu.Unlock()
+	if u.endLead != nil {
+		u.endLead()
 	}
+}
+
+// awaitOthers waits until the services that this one needs are there, without a
+// slot if it has to wait.
+func (u *unit) awaitOthers(pass context.Context) error {
+	began := time.Now()
+	for _, name := range u.want.After {
+		other := u.r.other(u, name)
+		if other == nil {
+			continue
+		}
+		blocked := false
+		for there := false; !there; {
+			limited, cancel := context.WithTimeout(pass, wait.ReportEvery)
+			err := u.r.await(limited, func() bool {
+				there = other.there(u.generation)
+				return there || !blocked && other.failing(u.generation)
+			})
+			cancel()
+			switch {
+			case there:
+			case pass.Err() != nil:
+				return pass.Err()
+			case err == nil:
+				blocked = true
+				u.report(Waiting, fmt.Errorf("waits for service %s", name))
+			default:
+				u.log.Info("waiting", "for", "service "+name, "since", time.Since(began).Round(time.Second))
+			}
+			if !there {
+				u.endSlot()
+				u.show(Waiting, "waiting for service "+name)
+			}
+		}
+	}
+	u.r.mu.Lock()
+	defer u.r.mu.Unlock()
+	if u.began == 0 {
+		u.began = bootlog.Now()
+	}
+	return nil
 }
 
 // do does one action with the container id and returns the container's id.
 func (u *unit) do(ctx context.Context, a plan.Action, id string) (string, error) {
-	if a.Kind != plan.WaitExit {
+	w := u.want
+	if w.Care == plan.Kept && a.Kind != plan.WaitExit {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, actionLimit+grace(u.service))
+		ctx, cancel = context.WithTimeout(ctx, actionLimit+grace(w))
 		defer cancel()
 	}
 	switch a.Kind {
 	case plan.StopContainer:
-		if err := u.engine.Stop(ctx, id); err != nil {
-			// What comes next, removal or start, shows whether that matters.
-			u.log.Warn("does not stop", "error", err)
+		if w.Care == plan.Started { // Its daemon would start it again at the next boot.
+			if err := u.daemon.SetRestart(ctx, id, dockerapi.RestartPolicy{Name: dockerapi.NoRestart}); err != nil {
+				return id, err
+			}
 		}
-		return id, nil
+		err := u.daemon.Stop(ctx, id)
+		if err != nil && w.Care == plan.Kept && w.Target.HasContainer() {
+			// What comes next, removal or start, shows whether that matters.
+			u.log.Warn("does not stop", "err", err)
+			err = nil
+		}
+		return id, err
 	case plan.RemoveContainer:
-		return "", u.engine.Remove(ctx, id)
+		return "", u.daemon.Remove(ctx, id)
+	case plan.MakeNetwork:
+		return id, u.daemon.EnsureNetwork(ctx, a.Object)
 	case plan.LoadImage, plan.ReplaceImage:
 		return "", u.provideImage(ctx, a.Kind)
+	case plan.PullImage:
+		return id, u.pullImage(ctx)
 	case plan.CreateContainer:
-		return u.engine.Create(ctx, u.service.Name, u.wanted().Spec)
+		id, err := u.daemon.Create(ctx, w.Container, w.Spec)
+		if dockerapi.IsNotFound(err) && w.Build.Context != "" {
+			err = fmt.Errorf("%w: make its image with ros service build %s", err, w.Name)
+		}
+		return id, err
 	case plan.StartContainer:
-		return id, u.engine.Start(ctx, id)
+		if w.Care == plan.Started && a.Container != "" { // It may have been stopped as above.
+			if err := u.daemon.SetRestart(ctx, id, w.Spec.Host.RestartPolicy); err != nil {
+				return id, err
+			}
+		}
+		return id, u.daemon.Start(ctx, id)
 	case plan.WaitReady: // watch does
 		return id, nil
 	case plan.WaitExit:
@@ -290,156 +366,228 @@ func (u *unit) do(ctx context.Context, a plan.Action, id string) (string, error)
 	return "", fmt.Errorf("BUG: unknown action %s", a.Kind)
 }
 
-// provideImage makes sure that there is an image. One that was not shipped
-// cannot be loaded again.
+// provideImage makes sure that the daemon has the image of an OS service. One
+// that was not shipped cannot be loaded again.
 func (u *unit) provideImage(ctx context.Context, k plan.Kind) error {
-	wanted := u.wanted()
-	image := wanted.Image
-	switch {
-	case wanted.Foreign():
-		err := u.images.Have(ctx, image.Ref)
+	switch image := u.want.Image; {
+	case !u.want.Shipped():
+		err := u.daemon.Have(ctx, image.Ref)
 		if dockerapi.IsNotFound(err) {
 			err = fmt.Errorf("%w: %w", errImageGone, err)
 		}
 		return err
 	case k == plan.ReplaceImage:
-		return u.images.Replace(ctx, image)
+		return u.daemon.Replace(ctx, image)
+	default:
+		loaded, err := u.daemon.Ensure(ctx, image)
+		if loaded {
+			u.r.loaded.Add(1)
+		}
+		return err
 	}
-	loaded, err := u.images.Ensure(ctx, image)
-	if loaded {
-		u.loaded.Add(1)
-	}
-	return err
 }
 
-// awaitOthers waits until the services that this one needs are settled, without
-// a turn if it has to wait.
-func (u *unit) awaitOthers(ctx context.Context) error {
-	began := time.Now()
-	for _, dep := range u.after {
-		if !dep.hasSettled() {
-			u.endTurn()
-		}
-		u.note("waiting for service %s", dep.service.Name)
-		for waiting := true; waiting; {
-			select {
-			case <-dep.settled:
-				waiting = false
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(wait.ReportEvery):
-				u.log.Info("waiting", "for", "service "+dep.service.Name, "since", time.Since(began).Round(time.Second))
-			}
+// pullImage makes sure that the daemon has the image of an entry.
+func (u *unit) pullImage(ctx context.Context) error {
+	ref := u.want.Spec.Config.Image
+	if u.want.Pull != "always" {
+		if _, err := u.daemon.Image(ctx, ref); !dockerapi.IsNotFound(err) {
+			return err
 		}
 	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.began == 0 {
-		u.began = bootlog.Now()
-	}
-	return nil
+	return u.daemon.PullImage(ctx, ref, u.want.Login)
 }
 
-// awaitExit waits for the end of a service that runs once. Its failure is told,
-// but it gets no second run.
+// awaitExit waits for the end of a service that runs once. Its failure is
+// reported, but it gets no second run.
 func (u *unit) awaitExit(ctx context.Context, id string) error {
-	code, err := u.engine.ExitCode(ctx, id)
+	code, err := u.daemon.ExitCode(ctx, id)
 	switch {
 	case err != nil:
 		return err
 	case code != 0:
-		u.settle(fmt.Errorf("ended with exit code %d", code))
+		u.settle(u.want, fmt.Errorf("ended with exit code %d", code))
 	default:
-		u.settle(nil)
+		u.settle(u.want, nil)
 	}
 	return nil
 }
 
-// watch waits for the service to become ready and then for a problem with it.
-func (u *unit) watch(ctx context.Context, t *trouble) (problem, error) {
-	ctx, cancel := context.WithCancel(ctx)
+// keep reports that the container is as wanted, and returns when that may be so
+// no longer, with the reason if it is a failure.
+func (u *unit) keep(pass context.Context) error {
+	w := u.want
+	switch {
+	case w.Care == plan.Started:
+		return u.keepEntry(pass)
+	case !w.Target.HasContainer():
+		u.release()
+		u.report(Stopped, nil)
+		for {
+			select {
+			case <-pass.Done():
+				return nil
+			case <-u.recheck: // Somebody else may have started it.
+			}
+			have, err := u.daemon.Containers(pass, w.Selector())
+			if actions, _ := plan.Actions(w, have); err == nil && len(actions) > 0 {
+				return nil
+			}
+		}
+	case w.Once():
+		u.report(Done, nil)
+		<-pass.Done()
+		return nil
+	}
+	u.report("", nil)
+	return u.watch(pass)
+}
+
+// keepEntry leaves an entry to its daemon, and starts it at its times.
+func (u *unit) keepEntry(pass context.Context) error {
+	w := u.want
+	if err := u.awaitEnd(pass); err != nil {
+		return err
+	}
+	if w.Reloads && w.Target == plan.Running && u.r.reload(w.Name) {
+		u.log.Info("read the configuration again")
+		<-pass.Done()
+		return nil
+	}
+	u.report(Done, nil)
+	if w.Schedule == nil || !w.Target.HasContainer() {
+		<-pass.Done()
+		return nil
+	}
+	u.want.Target, u.want.Why = plan.Running, "its time has come"
+	times := timetable(w.Schedule, time.Now().UTC())
+	for pass.Err() == nil {
+		due, idle := times(time.Now().UTC())
+		if due {
+			u.show(Waiting, u.want.Why)
+			err := u.bring(pass, pass, func() ([]dockerapi.Container, error) { return u.daemon.Containers(pass, "") })
+			if pass.Err() != nil {
+				break
+			}
+			u.log.Info("start at its time", "err", err)
+			u.show(Done, "")
+			u.complain(err)
+		}
+		sleep(pass, idle)
+	}
+	u.want.Target, u.want.Why = w.Target, w.Why
+	return nil
+}
+
+// awaitEnd waits until the container of an entry has ended, if that is what those
+// after it wait for.
+func (u *unit) awaitEnd(pass context.Context) error {
+	for u.want.Ends && u.want.Target == plan.Running {
+		list, err := u.daemon.Containers(pass, u.want.Selector())
+		if err != nil {
+			return err
+		}
+		active := false
+		for _, c := range list {
+			active = active || plan.IsActive(c)
+		}
+		if !active {
+			return nil
+		}
+		if sleep(pass, endPoll); pass.Err() != nil {
+			return pass.Err()
+		}
+	}
+	return nil
+}
+
+// watch waits for the service to become ready and then for a failure.
+func (u *unit) watch(pass context.Context) error {
+	ctx, cancel := context.WithCancel(pass)
 	defer cancel()
-	ready := u.ready(ctx)
+	ready := u.awaitReady(ctx)
+	if u.isAsked() {
+		u.look()
+	}
 	var calm <-chan time.Time
 	for {
 		select {
-		case <-ctx.Done():
-			return none, ctx.Err()
+		case <-pass.Done():
+			return nil
 		case <-ready:
 			ready = nil
-			u.settle(nil)
-			u.troubled(u.service.Name, nil)
+			u.settle(u.want, nil)
+			u.report(Running, nil)
 			calm = time.After(calmAfter)
 		case <-calm:
 			calm = nil
-			t.calm()
-		case <-u.poke:
-			if what, err := u.inspect(ctx); what != none {
-				return what, err
+			u.backoff.calm()
+		case <-u.recheck:
+			if err := u.inspect(pass); err != nil {
+				return err
 			}
 		}
 	}
 }
 
-// inspect looks at the container and tells what is wrong with it.
-func (u *unit) inspect(ctx context.Context) (problem, error) {
-	existing, err := u.engine.Containers(ctx, plan.LabelService+"="+u.service.Name)
-	switch {
-	case ctx.Err() != nil:
-		return none, nil
-	case err != nil:
+// awaitReady returns a channel that is closed when the service is ready.
+func (u *unit) awaitReady(ctx context.Context) <-chan struct{} {
+	ready := make(chan struct{})
+	w := u.want
+	if w.Decl.Ready == nil {
+		close(ready)
+		return ready
+	}
+	c := u.r.host.condition(*w.Decl.Ready)
+	// Nobody waits for a service that says it cannot be ready.
+	missing := func(err error) {
+		u.note("waiting for %s: %v", c, err)
+		if why, err := os.ReadFile(w.Decl.Ready.Failure); err == nil {
+			u.settle(w, errors.New(strings.TrimSpace(string(why))))
+		}
+		if _, err := os.Stat(w.Decl.Ready.Waiting); err == nil {
+			u.giveLead()
+		}
+	}
+	go func() {
+		err := wait.Until(ctx, wait.Noting(c, missing), func(waited time.Duration, last error) {
+			u.log.Info("waiting", "for", c, "since", waited.Round(time.Second), "last", last)
+		})
+		if err == nil {
+			close(ready)
+		}
+	}()
+	return ready
+}
+
+// inspect looks at the container and returns what is wrong with it.
+func (u *unit) inspect(pass context.Context) error {
+	w := u.want
+	have, err := u.daemon.Containers(pass, w.Selector())
+	if err != nil {
 		// The event stream broke too, and looks again once it is back.
-		u.log.Warn("no look at the container", "error", err)
-		return none, nil
+		if pass.Err() == nil {
+			u.log.Warn("cannot inspect the container", "err", err)
+		}
+		return nil
 	}
-	if u.isStopped() {
-		return dismissed, errors.New("asked for")
-	}
-	wanted := u.wanted()
 	status := "removed"
-	for _, c := range existing {
-		if c.Name == u.service.Name && c.State == dockerapi.Running {
+	for _, c := range have {
+		if c.Name == w.Container && c.State == dockerapi.Running {
+			u.noteHealth(c.Health)
 			switch {
-			case c.Labels[plan.LabelSpec] != wanted.Spec.Config.Labels[plan.LabelSpec]:
-				u.takeRestart() // It has one.
-				return outdated, errors.New("it has other files or another image now")
-			case u.takeRestart():
-				return unwanted, errors.New("rancher.restart_services names it")
-			case c.Health == dockerapi.Unhealthy:
-				return u.unhealthy()
+			case c.Health != dockerapi.Unhealthy:
+			case w.Decl.Unhealthy == "report":
+				u.log.Warn("service is unhealthy", "see", "system-docker inspect "+w.Name)
+			default:
+				return fmt.Errorf("%w: its health check fails", errUnhealthy)
 			}
 		}
 		status = c.Status
 	}
-	// Anything to do beside waiting?
-	if len(plan.Bring(wanted, existing, plan.Options{})) > 1 {
-		return ended, errors.New(status)
+	// Anything to do besides waiting?
+	if actions, _ := plan.Actions(w, have); len(actions) > 1 {
+		return fmt.Errorf("%w: %s", errEnded, status)
 	}
-	return none, nil
-}
-
-// takeRestart tells whether a restart has been asked for, once.
-func (u *unit) takeRestart() bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	asked := u.restart
-	u.restart = false
-	return asked
-}
-
-// wish takes over what the configuration wants of the service.
-func (u *unit) wish(w wishes) {
-	u.mu.Lock()
-	u.files = w.files[u.service.Name]
-	u.restart = slices.Contains(w.restart, u.service.Name)
-	u.mu.Unlock()
-	u.look()
-}
-
-func (u *unit) unhealthy() (problem, error) {
-	if u.service.Decl.Unhealthy == "report" {
-		u.log.Warn("service is unhealthy", "see", "system-docker inspect "+u.service.Name)
-		return none, nil
-	}
-	return unhealthy, errors.New("its health check fails")
+	return nil
 }

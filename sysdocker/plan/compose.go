@@ -36,7 +36,7 @@ func configOf(s osconfig.Service, exposed network.PortSet, env map[string]string
 	for _, text := range s.Expose {
 		port, err := network.ParsePort(text)
 		if err != nil {
-			return nil, fmt.Errorf(".expose: %w", err)
+			return nil, wrong("expose", "%v", err)
 		}
 		exposed[port] = struct{}{}
 	}
@@ -52,7 +52,7 @@ func configOf(s osconfig.Service, exposed network.PortSet, env map[string]string
 func hostOf(s osconfig.Service, published network.PortMap) (*container.HostConfig, error) {
 	policy, err := restartPolicy(string(s.Restart))
 	if err != nil {
-		return nil, fmt.Errorf(".restart: %w", err)
+		return nil, wrong("restart", "%v", err)
 	}
 	resources, err := resourcesOf(s)
 	if err != nil {
@@ -62,7 +62,7 @@ func hostOf(s osconfig.Service, published network.PortMap) (*container.HostConfi
 	for _, text := range s.DNS {
 		server, err := netip.ParseAddr(text)
 		if err != nil {
-			return nil, fmt.Errorf(".dns: %w", err)
+			return nil, wrong("dns", "%v", err)
 		}
 		servers = append(servers, server)
 	}
@@ -92,7 +92,7 @@ func hostOf(s osconfig.Service, published network.PortMap) (*container.HostConfi
 func resourcesOf(s osconfig.Service) (container.Resources, error) {
 	devices, err := deviceMappings(s.Devices)
 	if err != nil {
-		return container.Resources{}, fmt.Errorf(".%w", err)
+		return container.Resources{}, wrong("devices", "%v", err)
 	}
 	r := container.Resources{
 		CgroupParent: s.CgroupParent, Devices: devices, DeviceCgroupRules: s.DeviceCgroupRules,
@@ -103,7 +103,7 @@ func resourcesOf(s osconfig.Service) (container.Resources, error) {
 	if s.CPUs != "" {
 		cpus, err := strconv.ParseFloat(string(s.CPUs), 64)
 		if err != nil {
-			return r, fmt.Errorf(".cpus: %w", err)
+			return r, wrong("cpus", "%v", err)
 		}
 		r.NanoCPUs = int64(cpus * 1e9)
 	}
@@ -169,7 +169,7 @@ func configuredEnvironment(s osconfig.Service, env map[string]string, readFile f
 	for _, file := range s.EnvFile {
 		text, err := readFile(file)
 		if err != nil {
-			return nil, fmt.Errorf(".env_file: %w", err)
+			return nil, wrong("env_file", "%v", err)
 		}
 		for in := bufio.NewScanner(bytes.NewReader(text)); in.Scan(); {
 			line := strings.TrimSpace(in.Text())

@@ -17,8 +17,8 @@ const firstEngine = "docker"
 // its cable.
 const engineDevice = "USER_ENGINE_DEVICE"
 
-// further tells whether the service is a further user engine.
-func (s Service) further() bool { return s.Decl.Environment[engineDevice] != "" }
+// further reports whether the service is a further user engine.
+func (w Want) further() bool { return w.Decl.Environment[engineDevice] != "" }
 
 // MaxEngines is how many further engines there may be: each has a network of
 // four addresses in engineNetwork.

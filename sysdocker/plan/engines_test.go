@@ -29,7 +29,7 @@ func TestWithEngines(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i = slices.IndexFunc(list, func(s Service) bool { return s.Name == "docker-ci" })
+	i = slices.IndexFunc(list, func(s Want) bool { return s.Name == "docker-ci" })
 	if i < 0 {
 		t.Fatal("no service docker-ci")
 	}
@@ -45,8 +45,8 @@ func TestWithEngines(t *testing.T) {
 
 	// It stops before what its containers need, and the first is as it was.
 	order := func(name string) int {
-		return slices.IndexFunc(StopOrder(list), func(group []Service) bool {
-			return slices.ContainsFunc(group, func(s Service) bool { return s.Name == name })
+		return slices.IndexFunc(StopOrder(list), func(group []Want) bool {
+			return slices.ContainsFunc(group, func(s Want) bool { return s.Name == name })
 		})
 	}
 	if order("docker-ci") >= order("network") && order("docker-ci") >= 0 {
@@ -56,7 +56,7 @@ func TestWithEngines(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rest := slices.DeleteFunc(slices.Clone(list), func(s Service) bool { return s.Name == "docker-ci" })
+	rest := slices.DeleteFunc(slices.Clone(list), func(s Want) bool { return s.Name == "docker-ci" })
 	for i := range rest {
 		if diff := cmp.Diff(before[i].Spec, rest[i].Spec); diff != "" {
 			t.Errorf("%s: %s", rest[i].Name, diff)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
 )
 
@@ -34,8 +35,8 @@ func (p places) serviceBuild(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	services, mistakes := plan.Selected(cfg.Rancher.Select(p.root, catalogue), cfg.Rancher.Environment, os.ReadFile)
-	buildable := make(map[string]plan.Configured)
+	services, mistakes := entries(cfg, cfg.Rancher.Select(p.root, catalogue), nil)
+	buildable := make(map[string]plan.Want)
 	for _, s := range services {
 		if s.Build.Context != "" {
 			buildable[s.Name] = s
@@ -50,8 +51,8 @@ func (p places) serviceBuild(c *cli.Context) error {
 	}
 	for _, name := range names {
 		s, has := buildable[name]
-		if mistake, wrong := mistakes[name]; wrong {
-			return fmt.Errorf("rancher.services.%s%w", name, mistake)
+		if i := slices.IndexFunc(mistakes, func(m osconfig.Problem) bool { return m.Source == name }); i >= 0 {
+			return fmt.Errorf("%s: %s", mistakes[i].Key, mistakes[i].Text)
 		}
 		if !has {
 			return fmt.Errorf("service %s does not say how to build its image: want rancher.services.%s.build", name, name)
@@ -64,7 +65,7 @@ func (p places) serviceBuild(c *cli.Context) error {
 }
 
 // buildLine is the command that makes the image of a service.
-func buildLine(s plan.Configured, noCache, pull bool) []string {
+func buildLine(s plan.Want, noCache, pull bool) []string {
 	line := []string{"docker", "build"}
 	if s.System { // It has no network of its own for what steps get.
 		line = []string{"system-docker", "build", "--network", "host"}

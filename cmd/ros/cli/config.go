@@ -292,9 +292,9 @@ func serviceProblems(source string, cfg osconfig.Config, readFile func(string) (
 	services := maps.Clone(cfg.Rancher.Services)
 	maps.DeleteFunc(services, func(_ string, s osconfig.Service) bool { return s.Image == "" })
 	_, mistakes := plan.Configure(services, cfg.Rancher.Environment, readFile)
-	for _, name := range slices.Sorted(maps.Keys(mistakes)) {
-		key, text, _ := strings.Cut(mistakes[name].Error(), ": ")
-		problems = append(problems, osconfig.Problem{Severity: osconfig.Error, Source: source, Key: "rancher.services." + name + key, Text: text})
+	for _, m := range mistakes {
+		m.Source = source
+		problems = append(problems, m)
 	}
 	return problems
 }

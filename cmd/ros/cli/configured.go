@@ -127,14 +127,14 @@ func (p places) plan(c *cli.Context) (servicePlan, error) {
 		return planned, withSudo(err)
 	}
 	selection := cfg.Rancher.Select(p.root, catalogue)
-	services, mistakes := plan.Selected(selection, cfg.Rancher.Environment, os.ReadFile)
+	wants, mistakes := entries(cfg, selection, records)
 	for _, problem := range slices.Concat(problems, selection.Problems) {
 		if problem.Severity == osconfig.Error {
 			planned.Problems = append(planned.Problems, problem.String())
 		}
 	}
-	if err := mistakes.Err(); err != nil {
-		planned.Problems = append(planned.Problems, strings.Split(err.Error(), "\n")...)
+	for _, m := range mistakes {
+		planned.Problems = append(planned.Problems, m.Key+": "+m.Text)
 	}
 	for _, key := range selection.Missing {
 		planned.Problems = append(planned.Problems, key+" is not there: "+osconfig.StoredServices(key))
@@ -142,15 +142,7 @@ func (p places) plan(c *cli.Context) (servicePlan, error) {
 	// A service may be missing because of a mistake.
 	complete := len(planned.Problems) == 0
 	for _, tier := range []string{systemTier, userTier} {
-		var ours []plan.Configured
-		for _, s := range services {
-			if records[control.ConfiguredKey(s.Name)].Stopped {
-				s.Target, s.Why = plan.ToRest, "ros service stop"
-			}
-			if s.System == (tier == systemTier) {
-				ours = append(ours, s)
-			}
-		}
+		ours := slices.DeleteFunc(slices.Clone(wants), func(w plan.Want) bool { return w.System != (tier == systemTier) })
 		existing, err := p.containers(c.Context, tier, "")
 		if err != nil {
 			planned.Problems = append(planned.Problems, fmt.Sprintf("%s Docker: %v", tier, err))
@@ -167,6 +159,14 @@ func (p places) plan(c *cli.Context) (servicePlan, error) {
 		}
 	}
 	return planned, nil
+}
+
+// entries are what the services of a configuration should be, and what is wrong
+// with others.
+func entries(cfg osconfig.Config, selection osconfig.Selection, records map[string]control.Record) ([]plan.Want, []osconfig.Problem) {
+	// The error is about OS services, of which there are none.
+	wants, mistakes, _ := plan.Desired(plan.Inputs{Rancher: cfg.Rancher, Selection: selection, Records: records, ReadFile: os.ReadFile})
+	return wants, mistakes
 }
 
 func (s servicePlan) write(c *cli.Context) error {

@@ -133,8 +133,9 @@ func (p places) serviceFile(ctx context.Context, cfg osconfig.Config, source str
 func checkServices(c *cli.Context, cfg osconfig.Config, source string, text []byte) ([]string, error) {
 	services, problems := osconfig.ParseServices(source, text)
 	_, mistakes := plan.Configure(services, cfg.Rancher.Environment, os.ReadFile)
-	for _, name := range slices.Sorted(maps.Keys(mistakes)) {
-		problems = append(problems, osconfig.Problem{Source: source, Key: name, Text: strings.TrimPrefix(mistakes[name].Error(), ": ")})
+	for _, m := range mistakes {
+		m.Source, m.Key = source, strings.TrimPrefix(m.Key, "rancher.services.")
+		problems = append(problems, m)
 	}
 	names := slices.Sorted(maps.Keys(services))
 	for _, name := range names {

@@ -35,7 +35,8 @@ type service struct {
 	Tier string `json:"tier"`
 	// Configured: it comes from rancher.services and is no part of the OS.
 	Configured bool `json:"configured"`
-	// State is Docker's, or one of those below.
+	// State is what the orchestrator does about an OS service, Docker's, or one
+	// of those below.
 	State  string `json:"state"`
 	Health string `json:"health"`
 	// Image is the ID of an image that was not shipped, for an OS service.
@@ -49,8 +50,9 @@ type service struct {
 	entry string
 }
 
-// States beside Docker's.
+// States besides Docker's and the orchestrator's.
 const (
+	running   = string(dockerapi.Running)
 	stopped   = "stopped"   // by request, until another
 	disabled  = "disabled"  // by rancher.services_include
 	available = "available" // in the catalogue
@@ -194,13 +196,17 @@ func (p places) services(ctx context.Context) ([]service, error) {
 	if err != nil {
 		return nil, err
 	}
-	records, problems, err := p.wishes()
+	records, status, err := p.wishes()
 	if err != nil {
 		return nil, err
 	}
 	for i, s := range services {
 		r := records[s.Name]
-		services[i].Image, services[i].Problem = r.Image, problems.OS[s.Name]
+		services[i].Image, services[i].Problem = r.Image, status.OS[s.Name]
+		// A container that runs as it should is in Docker's state.
+		if state := status.States[s.Name]; state != "" && state != running {
+			services[i].State = state
+		}
 		services[i].rest(r)
 	}
 	return services, nil
@@ -220,14 +226,14 @@ func withoutContainer(name, state string) service {
 }
 
 // wishes are what people and the orchestrator left about services.
-func (p places) wishes() (map[string]control.Record, control.Problems, error) {
+func (p places) wishes() (map[string]control.Record, control.Status, error) {
 	records, err := control.Read(p.records)
-	problems, problemsErr := control.ReadProblems(p.problems)
+	status, statusErr := control.ReadStatus(p.problems)
 	// What the services do is more than what was wanted of them.
-	if err = errors.Join(err, problemsErr); errors.Is(err, fs.ErrPermission) {
+	if err = errors.Join(err, statusErr); errors.Is(err, fs.ErrPermission) {
 		err = nil
 	}
-	return records, problems, err
+	return records, status, err
 }
 
 // configured asks the daemons for the services of the configuration, and adds
@@ -238,17 +244,17 @@ func (p places) configured(ctx context.Context) (services []service, err error) 
 		services = append(services, list...)
 		err = errors.Join(err, listErr)
 	}
-	records, problems, wishErr := p.wishes()
+	records, status, wishErr := p.wishes()
 	err = errors.Join(err, wishErr)
 	for i := range services {
 		s := &services[i]
-		s.Problem = problems.Configured[s.entry]
+		s.Problem = status.Configured[s.entry]
 		s.rest(records[control.ConfiguredKey(s.entry)])
 	}
-	for _, name := range slices.Sorted(maps.Keys(problems.Configured)) {
+	for _, name := range slices.Sorted(maps.Keys(status.Configured)) {
 		if !slices.ContainsFunc(services, func(s service) bool { return s.entry == name }) {
 			s := withoutContainer(name, missing)
-			s.Problem = problems.Configured[name]
+			s.Problem = status.Configured[name]
 			services = append(services, s)
 		}
 	}

@@ -1,17 +1,21 @@
 package orchestrator
 
 import (
-	"context"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestTurns(t *testing.T) {
-	ts := &turns{free: 2}
-	var asked []*turn
+func TestSlots(t *testing.T) {
+	ts := &slots{free: 2}
+	type slot struct {
+		granted  <-chan struct{}
+		giveBack func()
+	}
+	var asked []slot
 	for _, priority := range []int{5, 1, 1, 3, 2, 3} {
-		asked = append(asked, ts.ask(priority))
+		granted, giveBack := ts.ask(priority)
+		asked = append(asked, slot{granted, giveBack})
 	}
 	granted := func() []int {
 		var list []int
@@ -34,18 +38,14 @@ func TestTurns(t *testing.T) {
 	asked[0].giveBack()
 	expect("the most urgent comes next", 0, 1, 3)
 	asked[1].giveBack()
-	expect("of equals, the first that asked", 0, 1, 3, 5) // 5 asked after 3, which had its turn
+	expect("of equals, the first that asked", 0, 1, 3, 5) // 5 asked after 3, which had its slot
 
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := asked[4].wait(ctx); err == nil {
-		t.Error("a turn that was not granted has come")
-	}
+	asked[4].giveBack()
 	asked[3].giveBack()
 	expect("who left is passed over", 0, 1, 2, 3, 5)
 	asked[2].giveBack()
 	asked[5].giveBack()
-	if ts.free != 2 || len(ts.waiting) != 0 {
-		t.Errorf("%d free, %d waiting; want 2 and none", ts.free, len(ts.waiting))
+	if ts.free != 2 || len(ts.queue) != 0 {
+		t.Errorf("%d free, %d waiting; want 2 and none", ts.free, len(ts.queue))
 	}
 }

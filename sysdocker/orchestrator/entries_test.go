@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -64,28 +63,32 @@ func (e *registryEngine) EnsureNetwork(_ context.Context, name string) error {
 }
 
 // configured is the service web.
-func configured(t *testing.T, s osconfig.Service) plan.Configured {
+func configured(t *testing.T, s osconfig.Service) plan.Want {
 	t.Helper()
 	list, mistakes := plan.Configure(map[string]osconfig.Service{"web": s}, nil, os.ReadFile)
-	if err := mistakes.Err(); err != nil {
-		t.Fatal(err)
+	if len(mistakes) > 0 {
+		t.Fatal(mistakes)
 	}
 	return list[0]
 }
 
-// bring is bringer.bring.
-func (e *registryEngine) bring(t *testing.T, c plan.Configured) error {
+// bring has a unit bring up a container once.
+func (e *registryEngine) bring(t *testing.T, w plan.Want) error {
 	t.Helper()
-	existing, err := e.Containers(t.Context(), "")
+	records, err := control.Open(filepath.Join(t.TempDir(), "services.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := bringer{engine: e, turns: make(chan struct{}, 1), login: func(string) dockerapi.Login { return dockerapi.Login{} }}
-	_, err = b.bring(t.Context(), c, existing)
-	return err
+	r := newReconciler(e, e, &fakeHost{t: t}, records, plan.Inputs{}, newLog(t))
+	u := r.newUnit("web", w)
+	r.give(u, w, nil)
+	u.nextGen = 1
+	pass, end, list := u.begin(t.Context())
+	defer end()
+	return u.bring(t.Context(), pass, list)
 }
 
-func TestConfigured(t *testing.T) {
+func TestEntry(t *testing.T) {
 	web := configured(t, osconfig.Service{Image: "nginx", Restart: "always"})
 	mine := func(state dockerapi.State, spec string) *dockerapi.Container {
 		return &dockerapi.Container{ID: "web", Name: "web", State: state, Labels: map[string]string{
@@ -108,7 +111,7 @@ func TestConfigured(t *testing.T) {
 		{name: "stopped", have: mine(dockerapi.Exited, now), image: true, want: []string{"restart always web", "start web"}},
 		{name: "changed", have: mine(dockerapi.Running, "old"), image: true, want: []string{"remove web", "create web", "start web"}},
 		{name: "changed, and its registry is away", have: mine(dockerapi.Running, "old"), away: true, want: []string{"pull nginx"}, err: true},
-		{name: "to rest", target: plan.ToRest, have: mine(dockerapi.Running, now), want: []string{"restart no web", "stop web"}},
+		{name: "to rest", target: plan.Stopped, have: mine(dockerapi.Running, now), want: []string{"restart no web", "stop web"}},
 		{name: "taken", have: &dockerapi.Container{ID: "web", Name: "web"}, image: true, err: true},
 	}
 	for _, tt := range tests {
@@ -129,7 +132,7 @@ func TestConfigured(t *testing.T) {
 	}
 }
 
-func TestConfiguredWithNetworksAndPullPolicy(t *testing.T) {
+func TestEntryWithNetworksAndPullPolicy(t *testing.T) {
 	for _, tt := range []struct {
 		service osconfig.Service
 		image   bool
@@ -147,49 +150,47 @@ func TestConfiguredWithNetworksAndPullPolicy(t *testing.T) {
 	}
 }
 
-func TestConfiguredStartInOrder(t *testing.T) {
+func TestEntriesStartInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var mu sync.Mutex
-		var order []string
-		services := []plan.Configured{{Name: "a", After: []string{"b", "c"}}, {Name: "b", After: []string{"c"}}, {Name: "c"}, {Name: "d"}}
-		startInOrder(t.Context(), services, func(c plan.Configured, _ func()) {
-			if c.Name == "c" {
-				time.Sleep(time.Minute)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			order = append(order, c.Name)
-		}, func(plan.Configured, string) {})
-		if diff := cmp.Diff([]string{"d", "c", "b", "a"}, order); diff != "" {
+		b := keep(t, map[string]osconfig.Service{
+			"a": {Image: "i", DependsOn: osconfig.Names{"b", "c"}}, "b": {Image: "i", DependsOn: osconfig.Names{"c"}}, "c": {Image: "i"}, "d": {Image: "i"},
+		}, func(b *keptBench) { b.engine.slowly = map[string]time.Duration{"c": time.Minute} })
+		time.Sleep(2 * time.Minute)
+		started := slices.DeleteFunc(b.engine.took(), func(call string) bool { return !strings.HasPrefix(call, "start ") })
+		if diff := cmp.Diff([]string{"start d", "start c", "start b", "start a"}, started); diff != "" {
 			t.Error(diff)
 		}
 	})
 }
 
-// A keptBench is a keeper on two fake daemons, in a synctest bubble.
+// A keptBench is a reconciler without OS services on two fake daemons, in a
+// synctest bubble.
 type keptBench struct {
-	*keeper
+	*fakeHost
 	engine *registryEngine // user Docker
-	wanted wanted
 }
 
-func keep(t *testing.T, services map[string]osconfig.Service) *keptBench {
+func keep(t *testing.T, services map[string]osconfig.Service, before ...func(*keptBench)) *keptBench {
 	t.Helper()
 	records, err := control.Open(filepath.Join(t.TempDir(), "services.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := slog.New(slog.DiscardHandler)
 	b := &keptBench{engine: &registryEngine{fakeEngine: newFakeEngine()}}
+	system := &registryEngine{fakeEngine: newFakeEngine()}
+	b.fakeHost = &fakeHost{t: t, engine: system.fakeEngine, complete: true}
 	b.want(services)
-	b.keeper = &keeper{
-		system: &registryEngine{fakeEngine: newFakeEngine()}, user: b.engine, read: func() wanted { return b.wanted },
-		preload: func(context.Context, bool) {}, records: records, log: log, orders: make(chan *order),
-		problems: newProblems(filepath.Join(t.TempDir(), "problems"), log),
+	for _, f := range before {
+		f(b)
 	}
+	r := newReconciler(system, b.engine, b.fakeHost, records, plan.Inputs{}, newLog(t))
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup
-	running.Go(func() { b.run(ctx) })
+	running.Go(func() {
+		if err := r.run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
 	t.Cleanup(func() {
 		stop()
 		running.Wait()
@@ -199,8 +200,7 @@ func keep(t *testing.T, services map[string]osconfig.Service) *keptBench {
 
 // want is another configuration.
 func (b *keptBench) want(services map[string]osconfig.Service) {
-	list, mistakes := plan.Configure(services, nil, os.ReadFile)
-	b.wanted = wanted{services: list, wrong: mistakes, complete: len(mistakes) == 0}
+	b.selection = osconfig.Selection{Services: services}
 }
 
 // ask sends a request and returns its error and the calls of user Docker.
@@ -210,7 +210,8 @@ func (b *keptBench) ask(t *testing.T, verb control.Verb, service string) (string
 	if service != "" {
 		r.Services = []string{service}
 	}
-	err := b.keeper.steer(t.Context(), r, func(string) {})
+	synctest.Wait()
+	err := b.handle(t.Context(), r, func(string) {})
 	synctest.Wait()
 	text := ""
 	if err != nil {
@@ -219,16 +220,13 @@ func (b *keptBench) ask(t *testing.T, verb control.Verb, service string) (string
 	return text, b.engine.took()
 }
 
-func (b *keptBench) told(t *testing.T) map[string]string {
-	t.Helper()
-	p, err := control.ReadProblems(b.problems.file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p.Configured
+func (b *keptBench) told() map[string]string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.status.Configured
 }
 
-func TestKeeperTriesUntilItRuns(t *testing.T) {
+func TestEntriesAreTriedUntilTheyRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := keep(t, map[string]osconfig.Service{"web": {Image: "nginx"}, "kin": {Image: "nginx", DependsOn: osconfig.Names{"web"}, Labels: osconfig.Labels{"a": "b"}}, "bad": {Image: "a", DNS: osconfig.StringList{"x"}}})
 		b.engine.call("registry", "is away", func() error { b.engine.away = true; return nil })
@@ -236,7 +234,7 @@ func TestKeeperTriesUntilItRuns(t *testing.T) {
 		if err, _ := b.ask(t, control.Up, ""); !strings.Contains(err, "service kin: waits for service web") {
 			t.Errorf("error %q", err)
 		}
-		if told := b.told(t); told["web"] != "no route to host" || told["kin"] != "waits for service web" || !strings.Contains(told["bad"], "dns") {
+		if told := b.told(); told["web"] != "no route to host" || told["kin"] != "waits for service web" || !strings.Contains(told["bad"], "dns") {
 			t.Errorf("problems %q", told)
 		}
 		b.engine.call("registry", "is back", func() error { b.engine.away = false; return nil })
@@ -245,13 +243,13 @@ func TestKeeperTriesUntilItRuns(t *testing.T) {
 		if last := calls[len(calls)-2:]; last[0] != "create kin" || last[1] != "start kin" {
 			t.Errorf("calls %q; want the last to start kin", calls)
 		}
-		if told := b.told(t); len(told) != 1 {
+		if told := b.told(); len(told) != 1 {
 			t.Errorf("problems %q; want that of bad only", told)
 		}
 	})
 }
 
-func TestKeeperDoesWhatItIsAsked(t *testing.T) {
+func TestEntriesAsAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		web := map[string]osconfig.Service{"web": {Image: "nginx", Restart: "always"}, "db": {Image: "db"}}
 		b := keep(t, web)
@@ -288,7 +286,7 @@ func TestKeeperDoesWhatItIsAsked(t *testing.T) {
 		b.engine.call("image", "is lost", func() error { b.engine.has, b.engine.away = false, true; return nil })
 		b.want(map[string]osconfig.Service{"web": {Image: "other"}, "db": {Image: "db", DNS: osconfig.StringList{"x"}}})
 		err, calls := b.ask(t, control.Up, "")
-		for _, want := range []string{"db: .dns", "service web: no route to host; it is tried again and again"} {
+		for _, want := range []string{"rancher.services.db.dns", "service web: no route to host; it is tried again and again"} {
 			if !strings.Contains(err, want) {
 				t.Errorf("error %q does not say %q", err, want)
 			}
@@ -299,13 +297,13 @@ func TestKeeperDoesWhatItIsAsked(t *testing.T) {
 	})
 }
 
-func TestKeeperFetches(t *testing.T) {
+func TestEntriesOfAnAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := keep(t, nil)
 		synctest.Wait()
-		b.wanted.missing = []string{"https://example.org/x.yml"}
+		b.selection.Missing = []string{"https://example.org/x.yml"}
 		tries := 0
-		b.fetch = func(context.Context, string) error {
+		b.fetching = func() error {
 			if tries++; tries == 1 {
 				return errors.New("answer 500")
 			}
@@ -325,7 +323,7 @@ func TestKeeperFetches(t *testing.T) {
 
 // A service that ends and changes the configuration: what comes after it waits,
 // and the configuration is read again.
-func TestKeeperWaitsForAnEnd(t *testing.T) {
+func TestEntriesWaitForAnEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		services := map[string]osconfig.Service{
 			"setup": {Image: "a", Labels: osconfig.Labels{"io.rancher.os.detach": "false", "io.rancher.os.reloadconfig": "true"}},
@@ -355,7 +353,7 @@ func TestKeeperWaitsForAnEnd(t *testing.T) {
 }
 
 // What starts at times is first made, and not by two at once.
-func TestKeeperStartsAtTimesWhatIsThere(t *testing.T) {
+func TestEntriesStartAtTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := keep(t, nil)
 		b.engine.has, b.engine.slowStart = true, 5*time.Second

@@ -1,15 +1,16 @@
 package orchestrator
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
 
 func TestPausesGrowToALimit(t *testing.T) {
-	var tr trouble
+	tr := backoff{first: firstPause, last: lastPause}
 	var last time.Duration
 	for range 20 {
-		pause, _ := tr.next(ended)
+		pause, _ := tr.next(errEnded)
 		if pause < last {
 			t.Errorf("pause %s after %s", pause, last)
 		}
@@ -19,16 +20,16 @@ func TestPausesGrowToALimit(t *testing.T) {
 		t.Errorf("pause grows to %s; want %s", last, lastPause)
 	}
 	tr.calm()
-	if pause, _ := tr.next(ended); pause != firstPause {
+	if pause, _ := tr.next(errEnded); pause != firstPause {
 		t.Errorf("pause after a calm time = %s; want %s", pause, firstPause)
 	}
 }
 
 func TestImageIsReplacedOnlyOnce(t *testing.T) {
-	var tr trouble
+	tr := backoff{first: firstPause, last: lastPause}
 	replaced := 0
 	for range 20 {
-		if _, opts := tr.next(failedStart); opts.ReplaceImage {
+		if _, opts := tr.next(fmt.Errorf("%w: no such image", errStart)); opts.ReplaceImage {
 			replaced++
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -53,8 +54,8 @@ func TestConfigure(t *testing.T) {
 		"agent": {Image: "agent", Privileged: true, Net: "host", Labels: osconfig.Labels{labelScope: "system"}, DependsOn: osconfig.Names{"db"}},
 	}
 	list, mistakes := Configure(services, map[string]string{"FROM_OS": "yes", "A": "os", "B": "os", "BERTH": "7"}, files)
-	if err := mistakes.Err(); err != nil {
-		t.Fatal(err)
+	if len(mistakes) > 0 {
+		t.Fatal(mistakes)
 	}
 	for _, c := range list {
 		if c.System != (c.Name == "agent" || c.Name == "cron") {
@@ -88,10 +89,10 @@ func TestEveryKeyHasAnEffect(t *testing.T) {
 			example = "[db]" // The other is for the system tier.
 		}
 		with := parseServices(t, fmt.Sprintf("{x: {image: a, %s: %s}, db: {image: b}}", key, example))
-		one, err1 := Configure(base, nil, files)
-		other, err2 := Configure(with, nil, files)
-		if err := errors.Join(err1.Err(), err2.Err()); err != nil {
-			t.Errorf("%s: %v", key, err)
+		one, mistakes1 := Configure(base, nil, files)
+		other, mistakes2 := Configure(with, nil, files)
+		if mistakes := slices.Concat(mistakes1, mistakes2); len(mistakes) > 0 {
+			t.Errorf("%s: %v", key, mistakes)
 			continue
 		}
 		if cmp.Equal(one, other, cmpopts.EquateComparable(netip.Addr{}, network.Port{})) {
@@ -104,8 +105,8 @@ func TestEveryKeyHasAnEffect(t *testing.T) {
 func TestSharedNamespace(t *testing.T) {
 	spec := func(image string) string {
 		list, mistakes := Configure(parseServices(t, "{db: {image: "+image+"}, kin: {image: a, net: 'service:db'}}"), nil, files)
-		if err := mistakes.Err(); err != nil {
-			t.Fatal(err)
+		if len(mistakes) > 0 {
+			t.Fatal(mistakes)
 		}
 		return list[1].Spec.Config.Labels[LabelSpec]
 	}
@@ -157,8 +158,9 @@ func TestConfigureErrors(t *testing.T) {
 	}
 	for _, tt := range tests {
 		list, mistakes := Configure(parseServices(t, tt.services), nil, files)
-		if err := mistakes.Err(); err == nil || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("Configure(%s) = %v; want %s…", tt.services, err, tt.want)
+		says := func(p osconfig.Problem) bool { return strings.Contains(p.Key+": "+p.Text, tt.want) }
+		if !slices.ContainsFunc(mistakes, says) {
+			t.Errorf("Configure(%s) = %v; want %s…", tt.services, mistakes, tt.want)
 		}
 		var left []string
 		for _, c := range list {
@@ -178,22 +180,22 @@ func BenchmarkConfigure100(b *testing.B) {
 	}
 	for b.Loop() {
 		if _, mistakes := Configure(services, nil, files); len(mistakes) > 0 {
-			b.Fatal(mistakes.Err())
+			b.Fatal(mistakes)
 		}
 	}
 }
 
 func TestUnwanted(t *testing.T) {
 	have := []dockerapi.Container{
-		{Name: "web", Labels: map[string]string{LabelConfigured: "web"}},
-		{Name: "old", Labels: map[string]string{LabelConfigured: "old"}},
-		{Name: "child", Labels: map[string]string{LabelConfigured: "old"}}, // of an image made from old
-		{Name: "site", Labels: map[string]string{LabelConfigured: "shop", LabelContainer: "site"}},
-		{Name: "copy", Labels: map[string]string{LabelConfigured: "shop", LabelContainer: "site"}},
-		{Name: "mine"},
+		{ID: "web", Name: "web", Labels: map[string]string{LabelConfigured: "web"}},
+		{ID: "old", Name: "old", Labels: map[string]string{LabelConfigured: "old"}},
+		{ID: "child", Name: "child", Labels: map[string]string{LabelConfigured: "old"}}, // of an image made from old
+		{ID: "site", Name: "site", Labels: map[string]string{LabelConfigured: "shop", LabelContainer: "site"}},
+		{ID: "copy", Name: "copy", Labels: map[string]string{LabelConfigured: "shop", LabelContainer: "site"}},
+		{ID: "mine", Name: "mine"},
 	}
-	got := Unwanted(have, map[string]bool{"web": true})
-	if len(got) != 2 || got[0].Name != "old" || got[1].Name != "site" {
+	got := Unwanted([]Want{{Care: Started, Container: "web"}}, have)
+	if len(got) != 2 || got[0].Container != "old" || got[1].Container != "site" {
 		t.Errorf("Unwanted = %v; want old and site", got)
 	}
 }

@@ -9,10 +9,10 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 )
 
-func TestBringConfigured(t *testing.T) {
+func TestActionsForEntries(t *testing.T) {
 	list, mistakes := Configure(parseServices(t, "{web: {image: nginx, networks: [front], depends_on: [db]}, db: {image: db}}"), nil, files)
-	if err := mistakes.Err(); err != nil {
-		t.Fatal(err)
+	if len(mistakes) > 0 {
+		t.Fatal(mistakes)
 	}
 	web := list[1]
 	have := func(state dockerapi.State, spec string) []dockerapi.Container {
@@ -30,26 +30,26 @@ func TestBringConfigured(t *testing.T) {
 		existing []dockerapi.Container
 		want     string
 	}{
-		{"new", ToRun, "", nil, provide + "create-container web: there is none yet\nstart-container web after db: new container\n"},
-		{"runs", ToRun, "", have(dockerapi.Running, now), ""},
-		{"is started again by its daemon", ToRun, "", have(dockerapi.Restarting, now), ""},
-		{"ended", ToRun, "", have(dockerapi.Exited, now), "start-container web (w) after db: is exited\n"},
-		{"changed", ToRun, "", have(dockerapi.Running, "old"), provide + "remove-container web (w): its entry has changed\ncreate-container web: its entry has changed\nstart-container web after db: new container\n"},
-		{"never pull", ToRun, "never", nil, "make-network web (front): it joins it, unless it is there\ncreate-container web: there is none yet\nstart-container web after db: new container\n"},
-		{"always pull", ToRun, "always", nil, "make-network web (front): it joins it, unless it is there\npull-image web (nginx): pull_policy is always\ncreate-container web: there is none yet\nstart-container web after db: new container\n"},
-		{"only made", ToExist, "", nil, provide + "create-container web: there is none yet\n"},
-		{"made", ToExist, "", have(dockerapi.Created, now), ""},
-		{"to rest and runs", ToRest, "", have(dockerapi.Running, "old"), "stop-container web (w): told to\n"},
-		{"to rest and rests", ToRest, "", have(dockerapi.Exited, now), ""},
-		{"to rest and is not there", ToRest, "", nil, ""},
-		{"to go", ToGo, "", have(dockerapi.Running, now), "remove-container web (w): told to\n"},
-		{"gone", ToGo, "", nil, ""},
+		{"new", Running, "", nil, provide + "create-container web: there is none yet\nstart-container web after db: new container\n"},
+		{"runs", Running, "", have(dockerapi.Running, now), ""},
+		{"is started again by its daemon", Running, "", have(dockerapi.Restarting, now), ""},
+		{"ended", Running, "", have(dockerapi.Exited, now), "start-container web (w) after db: is exited\n"},
+		{"changed", Running, "", have(dockerapi.Running, "old"), provide + "remove-container web (w): its entry has changed\ncreate-container web: its entry has changed\nstart-container web after db: new container\n"},
+		{"never pull", Running, "never", nil, "make-network web (front): it joins it, unless it is there\ncreate-container web: there is none yet\nstart-container web after db: new container\n"},
+		{"always pull", Running, "always", nil, "make-network web (front): it joins it, unless it is there\npull-image web (nginx): pull_policy is always\ncreate-container web: there is none yet\nstart-container web after db: new container\n"},
+		{"only made", Existing, "", nil, provide + "create-container web: there is none yet\n"},
+		{"made", Existing, "", have(dockerapi.Created, now), ""},
+		{"to rest and runs", Stopped, "", have(dockerapi.Running, "old"), "stop-container web (w): told to\n"},
+		{"to rest and rests", Stopped, "", have(dockerapi.Exited, now), ""},
+		{"to rest and is not there", Stopped, "", nil, ""},
+		{"to go", Gone, "", have(dockerapi.Running, now), "remove-container web (w): told to\n"},
+		{"gone", Gone, "", nil, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			c := web
 			c.Target, c.Pull, c.Why = tt.target, tt.pull, "told to"
-			actions, err := c.Bring(tt.existing)
+			actions, err := Actions(c, tt.existing)
 			if err != nil {
 				t.Fatal(err)
 			}

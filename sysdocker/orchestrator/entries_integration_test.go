@@ -3,8 +3,6 @@ package orchestrator
 import (
 	"context"
 	"fmt"
-	"log/slog"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -18,8 +16,8 @@ import (
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
 )
 
-// TestRealKeeper has a real daemon run services of a configuration.
-func TestRealKeeper(t *testing.T) {
+// TestRealEntries has a real daemon run services of a configuration.
+func TestRealEntries(t *testing.T) {
 	testengine.Require(t)
 	busybox := staticBusybox(t)
 	engine := testengine.Start(t)
@@ -28,7 +26,7 @@ func TestRealKeeper(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	image := newMachine(t, engine, client, busybox).loadImage("service", busybox)
+	image := newTestMachine(t, engine, client, busybox).loadImage("service", busybox)
 	records, err := control.Open(filepath.Join(t.TempDir(), "services.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -41,22 +39,21 @@ func TestRealKeeper(t *testing.T) {
 			Entrypoint: osconfig.Words{"/bin/busybox", "sleep", "1000"}, StopGracePeriod: osconfig.Duration(time.Millisecond),
 		}
 	}
-	list, mistakes := plan.Configure(services, nil, os.ReadFile)
-	if err := mistakes.Err(); err != nil {
-		t.Fatal(err)
-	}
-	log := slog.New(slog.DiscardHandler)
-	k := &keeper{
-		system: client, user: client, read: func() wanted { return wanted{services: list} }, preload: func(context.Context, bool) {},
-		records: records, log: log, orders: make(chan *order), problems: newProblems(filepath.Join(t.TempDir(), "problems"), log),
-	}
+	host := &fakeHost{t: t, selection: osconfig.Selection{Services: services}, booting: make(chan int, 1)}
+	daemon := withImages(client, newLog(t))
+	r := newReconciler(daemon, daemon, host, records, plan.Inputs{}, newLog(t))
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup
-	running.Go(func() { k.run(ctx) })
+	running.Go(func() {
+		if err := r.run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
 	defer running.Wait()
 	defer stop()
+	<-host.booting
 	ask := func(verb control.Verb, services ...string) error {
-		return k.steer(ctx, control.Request{Verb: verb, Configured: true, Services: services}, func(string) {})
+		return r.requestEntries(ctx, control.Request{Verb: verb, Configured: true, Services: services}, func(string) {})
 	}
 	state := func(name string) dockerapi.State {
 		t.Helper()

@@ -28,7 +28,7 @@ func watched(name string) images.Declaration {
 // ask sends a request and returns its error's text.
 func (b *bench) ask(verb control.Verb, name, image string) string {
 	b.Helper()
-	err := b.request(b.Context(), control.Request{Verb: verb, Service: name, Image: image}, func(string) {})
+	err := b.handle(b.Context(), control.Request{Verb: verb, Service: name, Image: image}, func(string) {})
 	synctest.Wait()
 	if err != nil {
 		return err.Error()
@@ -90,7 +90,7 @@ func TestDrainLastsUntilTheUpgradeIsOver(t *testing.T) {
 		b.ready("ntp")
 		e.took()
 		ask := func(image string) error {
-			return b.request(b.Context(), control.Request{Verb: control.Upgrade, Service: "ntp", Image: image, Drain: true}, func(string) {})
+			return b.handle(b.Context(), control.Request{Verb: control.Upgrade, Service: "ntp", Image: image, Drain: true}, func(string) {})
 		}
 		if err := ask(otherImage); err != nil {
 			t.Error(err)
@@ -326,7 +326,7 @@ func TestStopSticks(t *testing.T) {
 		b = startWith(t, e, file, decls...)
 		b.ready("late")
 		b.expect("start late")
-		if !b.booted {
+		if !b.isUp {
 			t.Error("the boot waits for a service that is not to run")
 		}
 		b.expectError(b.ask(control.Start, "ntp", ""))

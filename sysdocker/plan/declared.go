@@ -1,9 +1,11 @@
 package plan
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -17,6 +19,105 @@ import (
 	"github.com/bulkhead-os/bulkhead/images"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 )
+
+// Services turns declarations into what their containers should be, in an order
+// in which every service comes after those that it waits for; services of one
+// level are sorted by name. Services that cannot run are left out, and the error
+// names each of them and why.
+func Services(decls []images.Declaration, index images.Index, bootID string) ([]Want, error) {
+	levels, err := levels(decls)
+	if err != nil {
+		return nil, err
+	}
+	var services []Want
+	var errs []error
+	for _, d := range decls {
+		i := slices.IndexFunc(index.Images, func(e images.IndexEntry) bool { return e.Name == d.Name })
+		if i < 0 {
+			errs = append(errs, fmt.Errorf("service %s: no image of this name in the index of shipped images", d.Name))
+			continue
+		}
+		spec, err := newSpec(d, index.Images[i], bootID)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("service %s: %w", d.Name, err))
+			continue
+		}
+		services = append(services, Want{
+			Name: d.Name, Container: d.Name, System: true, After: d.Service.After,
+			Decl: d.Service, Image: index.Images[i], Spec: spec, Level: levels[d.Name],
+		})
+	}
+	prioritise(services)
+	slices.SortFunc(services, func(a, b Want) int {
+		return cmp.Or(a.Level-b.Level, strings.Compare(a.Name, b.Name))
+	})
+	return services, errors.Join(errs...)
+}
+
+// levels returns for each service how many services have to be ready before
+// it, one after the other.
+func levels(decls []images.Declaration) (map[string]int, error) {
+	after := make(map[string][]string)
+	for _, d := range decls {
+		after[d.Name] = d.Service.After
+	}
+	var errs []error
+	for _, d := range decls {
+		for _, dep := range d.Service.After {
+			if _, ok := after[dep]; !ok {
+				errs = append(errs, fmt.Errorf("service %s: waits for %s, which does not exist", d.Name, dep))
+			}
+		}
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+
+	level := make(map[string]int)
+	// visit computes the level of name; path are the services that led to it.
+	var visit func(name string, path []string) error
+	visit = func(name string, path []string) error {
+		if _, done := level[name]; done {
+			return nil
+		}
+		if i := slices.Index(path, name); i >= 0 {
+			return fmt.Errorf("services wait for each other: %s", strings.Join(append(path[i:], name), " → "))
+		}
+		highest := -1
+		for _, dep := range after[name] {
+			if err := visit(dep, append(path, name)); err != nil {
+				return err
+			}
+			highest = max(highest, level[dep])
+		}
+		level[name] = highest + 1
+		return nil
+	}
+	for _, d := range decls {
+		if err := visit(d.Name, nil); err != nil {
+			return nil, err
+		}
+	}
+	return level, nil
+}
+
+// prioritise sets the services' priorities.
+func prioritise(services []Want) {
+	chain := make(map[string]int) // how many services wait for it, one after the other
+	for range services {          // No chain is longer than that.
+		for _, s := range services {
+			for _, dep := range s.After {
+				chain[dep] = max(chain[dep], chain[s.Name]+1)
+			}
+		}
+	}
+	for i, s := range services {
+		services[i].Priority = chain[s.Name]
+		if s.Engine() {
+			services[i].Priority += len(services)
+		}
+	}
+}
 
 // Logs of one service: the local driver's binary files, kept small since they
 // may live in RAM. Syslog has the long history.
@@ -38,7 +139,7 @@ func newSpec(d images.Declaration, image images.IndexEntry, bootID string) (dock
 	s := d.Service
 	devices, err := deviceMappings(s.Devices)
 	if err != nil {
-		return dockerapi.Spec{}, err
+		return dockerapi.Spec{}, fmt.Errorf("devices: %w", err)
 	}
 	memory := int64(0)
 	if s.MemLimit != "" {
@@ -189,7 +290,7 @@ func deviceMappings(list []string) ([]container.DeviceMapping, error) {
 			m.PathInContainer = parts[1]
 		case 1:
 		default:
-			return nil, fmt.Errorf("devices: %q; want path[:path[:rwm]]", d)
+			return nil, fmt.Errorf("%q; want path[:path[:rwm]]", d)
 		}
 		devices = append(devices, m)
 	}

@@ -3,7 +3,6 @@ package orchestrator
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,24 +16,18 @@ import (
 
 	"github.com/bulkhead-os/bulkhead/images"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
-	"github.com/bulkhead-os/bulkhead/internal/wait"
 	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
 )
 
-// bench is a supervisor on a fake engine, in a synctest bubble.
+// bench is a reconciler on a fake engine, in a synctest bubble.
 type bench struct {
 	*testing.T
-	engine     *fakeEngine
-	conditions *fakeConditions
-	stop       func() // ends the supervisor and waits for it
-	wishes     chan wishes
-	records    *control.Store
-	request    func(context.Context, control.Request, func(string)) error
-
-	mu      sync.Mutex
-	settled []string // "name" or "name: error"
-	booted  bool
+	*fakeHost
+	engine   *fakeEngine
+	stop     func() // ends the reconciler and waits for it
+	settings chan plan.Inputs
+	records  *control.Store
 }
 
 // service declares a service that is ready once the file named after it exists.
@@ -54,60 +47,20 @@ func startOn(t *testing.T, e *fakeEngine, decls ...images.Declaration) *bench {
 	return startWith(t, e, filepath.Join(t.TempDir(), "services.json"), decls...)
 }
 
-// startWith starts a supervisor with the records of one before.
+// startWith starts a reconciler with the records of one before.
 func startWith(t *testing.T, e *fakeEngine, file string, decls ...images.Declaration) *bench {
 	records, err := control.Open(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{T: t, engine: e, conditions: &fakeConditions{holds: map[string]bool{}}, wishes: make(chan wishes), records: records}
-	s := &supervisor{
-		wishes:  b.wishes,
-		records: records,
-		serve: func(_ context.Context, handle func(context.Context, control.Request, func(string)) error) {
-			b.request = handle
-		},
-		console: consoleKey{
-			boot: func() (string, bool) {
-				name := e.console
-				e.console = ""
-				return name, name != ""
-			},
-			problem: func(err error) { e.told = append(e.told, err.Error()) },
-			keep: func(_ context.Context, name string) error {
-				e.kept = append(e.kept, name)
-				return nil
-			},
-		},
-		processors: 2,
-		engine:     e, images: e, log: slog.New(slog.DiscardHandler), decls: decls, services: declare(decls...),
-		further: furtherFor(decls),
-		wipe:    func(service string) error { return e.call("wipe", service, works) },
-		drain: func() (func(), error) {
-			return func() { _ = e.call("end", "drain", works) }, e.call("begin", "drain", works)
-		},
-		condition: func(r images.Ready) wait.Condition { return fakeCondition{b.conditions, r.File + r.Docker} },
-		settled: func(s plan.Service, _ float64, err error) {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			line := s.Name
-			if err != nil {
-				line += ": " + err.Error()
-			}
-			b.settled = append(b.settled, line)
-		},
-		troubled: func(string, error) {},
-		recovered: func(s plan.Service) {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			b.settled = append(b.settled, s.Name+" after all")
-		},
-		booted: func(context.Context, int) {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			b.booted = true
-		},
+	b := &bench{
+		T: t, engine: e, settings: make(chan plan.Inputs), records: records,
+		fakeHost: &fakeHost{t: t, engine: e, conditions: &fakeConditions{holds: map[string]bool{}}},
 	}
+	// No service of the configuration: user Docker is away.
+	away := &registryEngine{fakeEngine: newFakeEngine()}
+	s := newReconciler(e, away, b.fakeHost, records, machineOf(decls...), newLog(t))
+	s.settings = b.settings
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- s.run(ctx) }()
@@ -149,7 +102,7 @@ func (b *bench) expectSettled(want ...string) {
 	b.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if diff := cmp.Diff(want, b.settled); diff != "" {
+	if diff := cmp.Diff(want, b.done); diff != "" {
 		b.Errorf("settled services differ:\n%s", diff)
 	}
 }
@@ -172,14 +125,14 @@ func TestDependenciesFirst(t *testing.T) {
 		}
 		b.ready("udev")
 		b.expect("start network")
-		if b.booted {
+		if b.isUp {
 			t.Error("booted before everything is ready")
 		}
 		b.ready("network")
 		b.expect("start ntp")
 		b.ready("ntp")
 		b.expectSettled("udev", "network", "ntp")
-		if !b.booted {
+		if !b.isUp {
 			t.Error("not booted although everything is ready")
 		}
 
@@ -199,7 +152,7 @@ func TestLateServiceIsToldAndNotWaitedFor(t *testing.T) {
 		b.expect("start network")
 		b.pass(time.Second)
 		b.expectSettled("udev: not ready after 20s: waiting for file /udev: no such file", "network")
-		if !b.booted {
+		if !b.isUp {
 			t.Error("not booted")
 		}
 		// It is not touched, and taken back once it is ready.
@@ -220,7 +173,7 @@ func TestNobodyWaitsForWhatCannotBecomeReady(t *testing.T) {
 		b := start(t, broken)
 		b.pass(time.Second)
 		b.expectSettled("docker: daemon.json: no such key")
-		if !b.booted {
+		if !b.isUp {
 			t.Error("not booted")
 		}
 		b.ready("docker")

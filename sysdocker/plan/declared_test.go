@@ -77,14 +77,14 @@ func machine() ([]images.Declaration, images.Index) {
 	return decls, index
 }
 
-func services(t *testing.T) map[string]Service {
+func services(t *testing.T) map[string]Want {
 	t.Helper()
 	decls, index := machine()
 	list, err := Services(decls, index, boot)
 	if err != nil {
 		t.Fatal(err)
 	}
-	byName := make(map[string]Service)
+	byName := make(map[string]Want)
 	for _, s := range list {
 		byName[s.Name] = s
 	}
@@ -143,32 +143,38 @@ func TestBring(t *testing.T) {
 		name     string
 		service  string
 		existing []dockerapi.Container
-		opts     Options
+		next     Want // with what the attempt does besides
 	}{
-		{"first boot", "ntp", nil, Options{}},
-		{"second boot", "ntp", []dockerapi.Container{have("docker", dockerapi.Exited), have("ntp", dockerapi.Exited)}, Options{}},
-		{"second boot, for one boot only", "udev", []dockerapi.Container{have("udev", dockerapi.Exited, label(LabelBoot, "boot-1"))}, Options{}},
-		{"created but never started", "docker", []dockerapi.Container{have("docker", dockerapi.Created)}, Options{}},
-		{"orchestrator was restarted", "docker", []dockerapi.Container{have("docker", dockerapi.Running)}, Options{}},
-		{"paused by someone", "ntp", []dockerapi.Container{have("ntp", dockerapi.Paused)}, Options{}},
-		{"declaration has changed", "network", []dockerapi.Container{have("network", dockerapi.Running, label(LabelSpec, "old"))}, Options{}},
-		{"image has changed", "network", []dockerapi.Container{have("network", dockerapi.Exited, func(c *dockerapi.Container) { c.ImageID = "sha256:old" })}, Options{}},
-		{"dead", "ntp", []dockerapi.Container{have("ntp", dockerapi.Dead)}, Options{}},
-		{"name taken by a stranger", "ntp", []dockerapi.Container{{ID: "stranger", Name: "ntp"}}, Options{}},
-		{"renamed by someone", "ntp", []dockerapi.Container{have("ntp", dockerapi.Running, func(c *dockerapi.Container) { c.Name = "clock" })}, Options{}},
-		{"unhealthy", "docker", []dockerapi.Container{have("docker", dockerapi.Running)}, Options{Restart: "is unhealthy"}},
-		{"unhealthy but ended meanwhile", "docker", []dockerapi.Container{have("docker", dockerapi.Exited)}, Options{Restart: "is unhealthy"}},
-		{"does not start", "ntp", []dockerapi.Container{have("ntp", dockerapi.Created)}, Options{Recreate: "does not start"}},
-		{"new container does not start either", "ntp", []dockerapi.Container{have("ntp", dockerapi.Created)}, Options{Recreate: "does not start", ReplaceImage: true}},
-		{"once, first boot", "setup", nil, Options{}},
-		{"once, next boot", "setup", []dockerapi.Container{have("setup", dockerapi.Exited, label(LabelBoot, "boot-1"))}, Options{}},
-		{"once, done", "setup", []dockerapi.Container{have("setup", dockerapi.Exited)}, Options{}},
-		{"once, under way", "setup", []dockerapi.Container{have("setup", dockerapi.Running)}, Options{}},
+		{"first boot", "ntp", nil, Want{}},
+		{"second boot", "ntp", []dockerapi.Container{have("docker", dockerapi.Exited), have("ntp", dockerapi.Exited)}, Want{}},
+		{"second boot, for one boot only", "udev", []dockerapi.Container{have("udev", dockerapi.Exited, label(LabelBoot, "boot-1"))}, Want{}},
+		{"created but never started", "docker", []dockerapi.Container{have("docker", dockerapi.Created)}, Want{}},
+		{"orchestrator was restarted", "docker", []dockerapi.Container{have("docker", dockerapi.Running)}, Want{}},
+		{"paused by someone", "ntp", []dockerapi.Container{have("ntp", dockerapi.Paused)}, Want{}},
+		{"declaration has changed", "network", []dockerapi.Container{have("network", dockerapi.Running, label(LabelSpec, "old"))}, Want{}},
+		{"image has changed", "network", []dockerapi.Container{have("network", dockerapi.Exited, func(c *dockerapi.Container) { c.ImageID = "sha256:old" })}, Want{}},
+		{"dead", "ntp", []dockerapi.Container{have("ntp", dockerapi.Dead)}, Want{}},
+		{"name taken by a stranger", "ntp", []dockerapi.Container{{ID: "stranger", Name: "ntp"}}, Want{}},
+		{"renamed by someone", "ntp", []dockerapi.Container{have("ntp", dockerapi.Running, func(c *dockerapi.Container) { c.Name = "clock" })}, Want{}},
+		{"unhealthy", "docker", []dockerapi.Container{have("docker", dockerapi.Running)}, Want{Restart: "is unhealthy"}},
+		{"unhealthy but ended meanwhile", "docker", []dockerapi.Container{have("docker", dockerapi.Exited)}, Want{Restart: "is unhealthy"}},
+		{"does not start", "ntp", []dockerapi.Container{have("ntp", dockerapi.Created)}, Want{Recreate: "does not start"}},
+		{"new container does not start either", "ntp", []dockerapi.Container{have("ntp", dockerapi.Created)}, Want{Recreate: "does not start", ReplaceImage: true}},
+		{"once, first boot", "setup", nil, Want{}},
+		{"once, next boot", "setup", []dockerapi.Container{have("setup", dockerapi.Exited, label(LabelBoot, "boot-1"))}, Want{}},
+		{"once, done", "setup", []dockerapi.Container{have("setup", dockerapi.Exited)}, Want{}},
+		{"once, under way", "setup", []dockerapi.Container{have("setup", dockerapi.Running)}, Want{}},
 	}
 	var text strings.Builder
 	for _, tt := range tests {
 		fmt.Fprintf(&text, "# %s\n", tt.name)
-		for _, a := range Bring(all[tt.service], tt.existing, tt.opts) {
+		w := all[tt.service]
+		w.Restart, w.Recreate, w.ReplaceImage = tt.next.Restart, tt.next.Recreate, tt.next.ReplaceImage
+		actions, err := Actions(w, tt.existing)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, a := range actions {
 			fmt.Fprintln(&text, a)
 		}
 		fmt.Fprintln(&text)
