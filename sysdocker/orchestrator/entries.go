@@ -35,27 +35,21 @@ func (r *reconciler) entries() (in plan.Inputs, wants []plan.Want, mistakes []os
 func (r *reconciler) converge(change func()) int {
 	r.rounds.Lock()
 	defer r.rounds.Unlock()
-	if r.endRound != nil {
-		r.endRound()
-	}
-	r.roundWork.Wait()
 	if change != nil {
 		r.mu.Lock()
 		change()
 		r.mu.Unlock()
 	}
 	in, wants, mistakes, complete := r.entries()
-	wrong := entryProblems(in.Selection, mistakes, r.log)
+	if r.endRound != nil {
+		r.endRound()
+	}
 	round, end := context.WithCancel(r.ctx)
 	r.endRound = end
 
+	// What no entry is for any more ends first, and chores begin again.
 	r.mu.Lock()
-	r.generation++
-	generation := r.generation
-	r.wrong = wrong
-	clear(r.chores)
-	clear(r.choreErrs)
-	var left, begun []*unit
+	var left []*unit
 	for key, u := range r.units {
 		is := func(w plan.Want) bool { return control.ConfiguredKey(w.Name) == key && w.System == u.next.System }
 		if u.next.Care == plan.Started && !slices.ContainsFunc(wants, is) {
@@ -63,10 +57,32 @@ func (r *reconciler) converge(change func()) int {
 			delete(r.units, key)
 		}
 	}
-	lists := make(map[bool]func() ([]dockerapi.Container, error))
+	r.mu.Unlock()
+	for _, u := range left {
+		u.dismiss()
+		<-u.gone
+	}
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.generation++
+	generation := r.generation
+	r.wrong = entryProblems(in.Selection, mistakes, r.log)
+	begin := func(key string, w plan.Want, chore func(context.Context) error, list func() ([]dockerapi.Container, error)) {
+		u := r.units[key]
+		if u != nil {
+			r.give(u, w, list)
+			return
+		}
+		u = r.newUnit(key, w)
+		u.chore = chore
+		r.units[key] = u
+		r.give(u, w, list)
+		r.launch(u)
+	}
 	for _, system := range []bool{true, false} {
 		// One list is enough for the first tries at all of them.
-		lists[system] = sync.OnceValues(func() ([]dockerapi.Container, error) {
+		list := sync.OnceValues(func() ([]dockerapi.Container, error) {
 			r.host.preload(round, system)
 			// An attempt at what was wanted before may be under way.
 			begun := func(u *unit) bool { return u.next.Care != plan.Started || u.generation >= generation }
@@ -76,47 +92,32 @@ func (r *reconciler) converge(change func()) int {
 			}
 			return r.daemon(system).Containers(round, "")
 		})
-	}
-	r.mu.Unlock()
-	for _, u := range left {
-		u.dismiss()
-		<-u.gone
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, w := range wants {
-		key := control.ConfiguredKey(w.Name)
-		u := r.units[key]
-		if u == nil {
-			u = r.newUnit(key, w)
-			r.units[key] = u
-			begun = append(begun, u)
+		for _, w := range wants {
+			if w.System == system {
+				begin(control.ConfiguredKey(w.Name), w, nil, list)
+			}
 		}
-		r.give(u, w, lists[w.System])
-	}
-	for _, u := range begun {
-		r.launch(u)
-	}
-	if complete {
-		for system, list := range lists {
-			r.chore(round, removal(system), func(ctx context.Context) error {
+		if complete {
+			removal := plan.Want{Care: plan.Started, System: system, Target: plan.Gone}
+			begin(fmt.Sprintf("removal/%v", system), removal, func(ctx context.Context) error {
 				if _, err := list(); err != nil {
 					return err
 				}
 				return r.removeUnwanted(ctx, r.daemon(system), wants)
-			})
+			}, nil)
 		}
 	}
 	for _, key := range in.Selection.Missing {
 		if osconfig.IsServiceURL(key) {
-			r.chore(round, "service "+key, func(ctx context.Context) error {
+			fetching := plan.Want{Name: key, Care: plan.Started}
+			begin("fetch/"+key, fetching, func(ctx context.Context) error {
 				if err := r.host.fetch(ctx, key); err != nil {
 					return err
 				}
 				r.running.Go(func() { r.converge(nil) }) // Its services are in the next round.
 				<-ctx.Done()
 				return nil
-			})
+			}, nil)
 		}
 	}
 	r.wake()
@@ -128,40 +129,6 @@ func (r *reconciler) daemon(system bool) daemon {
 		return r.system
 	}
 	return r.user
-}
-
-// removal names the removal of what no entry wants from a daemon.
-func removal(system bool) string {
-	if system {
-		return "containers of System Docker"
-	}
-	return "containers of user Docker"
-}
-
-// chore does something besides the units until it works or the round ends. mu is
-// held.
-func (r *reconciler) chore(round context.Context, name string, do func(context.Context) error) {
-	generation := r.generation
-	r.chores[name] = 0
-	r.roundWork.Go(func() {
-		pauses := backoff{first: firstEntryPause, last: lastEntryPause}
-		for {
-			err := do(round)
-			if round.Err() != nil {
-				return
-			}
-			r.mu.Lock()
-			r.chores[name], r.choreErrs[name] = generation, err
-			r.wake()
-			r.mu.Unlock()
-			if err == nil {
-				return
-			}
-			pause, _ := pauses.next(err)
-			r.log.Warn("entries of the configuration", "what", name, "err", err, "again_in", pause)
-			sleep(round, pause)
-		}
-	})
 }
 
 // reload has the configuration read again once after the first start of an entry,
@@ -228,7 +195,8 @@ func (r *reconciler) requestEntries(ctx context.Context, req control.Request, pr
 		}
 		maps.DeleteFunc(r.asked, func(_ string, t plan.Target) bool { return t == plan.Running })
 	})
-	if err := r.await(ctx, func() bool { return r.tried(req.Services, generation) }); err != nil {
+	tried := func(u *unit) bool { return u.reported >= generation }
+	if err := r.await(ctx, func() bool { return every(r.entriesNamed(req.Services), tried) }); err != nil {
 		return err
 	}
 	r.mu.Lock()
@@ -238,48 +206,37 @@ func (r *reconciler) requestEntries(ctx context.Context, req control.Request, pr
 	return err
 }
 
-// tried reports whether entries have been tried since a generation or, if there
-// are no names, all that the present round does. mu is held.
-func (r *reconciler) tried(names []string, generation int) bool {
-	for _, u := range r.units {
-		asked := len(names) == 0 || slices.Contains(names, u.next.Name)
-		if u.next.Care == plan.Started && asked && u.reported < generation {
-			return false
+// entriesNamed are the units of entries or, if there are no names, all that a
+// round does. mu is held.
+func (r *reconciler) entriesNamed(names []string) (units []*unit) {
+	for _, key := range slices.Sorted(maps.Keys(r.units)) {
+		u := r.units[key]
+		if u.next.Care == plan.Started && (len(names) == 0 || u.chore == nil && slices.Contains(names, u.next.Name)) {
+			units = append(units, u)
 		}
 	}
-	for _, since := range r.chores {
-		if len(names) == 0 && since < generation {
-			return false
-		}
-	}
-	return true
+	return units
 }
 
 // failures is what went wrong with entries or, if there are no names, with all
 // and with the configuration. mu is held.
 func (r *reconciler) failures(names []string) error {
-	failed := make(map[string]error)
-	for _, u := range r.units {
-		asked := len(names) == 0 || slices.Contains(names, u.next.Name)
-		if u.next.Care == plan.Started && asked && u.err != nil {
-			failed["service "+u.next.Name] = u.err
-		}
-	}
+	failed := make(map[string]bool)
 	var errs []error
-	if len(names) == 0 {
-		for name, err := range r.choreErrs {
-			if err != nil {
-				failed[name] = err
-			}
-		}
-		for _, name := range slices.Sorted(maps.Keys(r.wrong)) {
-			if failed["service "+name] == nil {
-				errs = append(errs, fmt.Errorf("%s: %w", name, r.wrong[name]))
-			}
+	for _, u := range r.entriesNamed(names) {
+		switch name := u.next.Name; {
+		case u.err == nil:
+		case name == "":
+			errs = append(errs, u.err)
+		default:
+			failed[name] = true
+			errs = append(errs, fmt.Errorf("service %s: %w; it is tried again and again", name, u.err))
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(failed)) {
-		errs = append(errs, fmt.Errorf("%s: %w; it is tried again and again", name, failed[name]))
+	for _, name := range slices.Sorted(maps.Keys(r.wrong)) {
+		if len(names) == 0 && !failed[name] {
+			errs = append(errs, fmt.Errorf("%s: %w", name, r.wrong[name]))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -100,11 +99,10 @@ type reconciler struct {
 	running             sync.WaitGroup
 	ctx                 context.Context // of all units
 
-	// rounds lets one round of entries begin at a time; endRound ends what the
-	// last one does besides its units, and roundWork waits for that.
-	rounds    sync.Mutex
-	endRound  context.CancelFunc
-	roundWork sync.WaitGroup
+	// rounds lets one round of entries begin at a time, and endRound ends the list
+	// of the last one.
+	rounds   sync.Mutex
+	endRound context.CancelFunc
 
 	mu      sync.Mutex    // guards what follows, and what units report
 	changed chan struct{} // closed when a unit has reported
@@ -115,10 +113,6 @@ type reconciler struct {
 	asked      map[string]plan.Target // for entries
 	reloaded   map[string]bool        // entries after which the configuration was read again
 	wrong      map[string]error       // what is wrong, by entry, file or key of rancher.services_include
-	// chores are what a round does besides its units: by name, the generation
-	// whose first try is over, and how it went.
-	chores    map[string]int
-	choreErrs map[string]error
 }
 
 // newReconciler returns one for a machine; in is what its OS services are.
@@ -126,7 +120,7 @@ func newReconciler(system, user daemon, host host, records *control.Store, in pl
 	r := &reconciler{
 		system: system, user: user, host: host, records: records, in: in, log: log,
 		changed: make(chan struct{}), units: make(map[string]*unit), asked: make(map[string]plan.Target),
-		reloaded: make(map[string]bool), chores: make(map[string]int), choreErrs: make(map[string]error),
+		reloaded: make(map[string]bool),
 	}
 	r.osSlots.free, r.entrySlots.free = 2, 4
 	r.in.Records, r.in.Lasting = records.All(), make(map[string]bool)
@@ -348,23 +342,17 @@ func (r *reconciler) publishing(ctx context.Context) {
 func (r *reconciler) publish() {
 	status := control.Status{OS: make(map[string]string), Configured: make(map[string]string), States: make(map[string]string)}
 	r.mu.Lock()
-	for key, u := range r.units {
-		problems := status.OS
-		if u.next.Care == plan.Started {
-			problems = status.Configured
-		} else {
-			status.States[key] = string(u.state)
-		}
-		if u.problem != "" {
-			problems[u.next.Name] = u.problem
-		}
-	}
 	for name, err := range r.wrong {
 		status.Configured[name] = err.Error()
 	}
-	for chore, err := range r.choreErrs {
-		if name, is := strings.CutPrefix(chore, "service "); is && err != nil {
-			status.Configured[name] = err.Error()
+	for key, u := range r.units {
+		problems := status.Configured
+		if u.next.Care == plan.Kept {
+			problems = status.OS
+			status.States[key] = string(u.state)
+		}
+		if u.problem != "" && u.next.Name != "" {
+			problems[u.next.Name] = u.problem
 		}
 	}
 	r.mu.Unlock()

@@ -41,6 +41,8 @@ type unit struct {
 	daemon daemon
 	slots  *slots
 	log    *slog.Logger
+	// chore is what a unit without a container does instead, until it works.
+	chore func(context.Context) error
 	// recheck makes it look at its container; dismiss ends its work, and gone is
 	// closed when that has ended.
 	recheck chan struct{}
@@ -92,7 +94,12 @@ func (u *unit) run(ctx context.Context) {
 	defer u.stopClock()
 	for ctx.Err() == nil {
 		pass, end, list := u.begin(ctx)
-		err := u.bring(ctx, pass, list)
+		var err error
+		if u.chore != nil {
+			err = u.chore(pass)
+		} else {
+			err = u.bring(ctx, pass, list)
+		}
 		if err == nil {
 			err = u.keep(pass)
 		}
