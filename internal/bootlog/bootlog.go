@@ -6,11 +6,14 @@ package bootlog
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -35,6 +38,35 @@ type Report struct {
 	UserDocker   float64 `json:"user_docker"`
 	Ready        float64 `json:"ready"`
 	Steps        []Step  `json:"steps"`
+}
+
+// NewReport makes the report of what a file of steps has, in the order in which
+// they began, and of this moment. With an error it is what could be read.
+func NewReport(file string) (Report, error) {
+	r := Report{Ready: Now()}
+	var u unix.Utsname
+	if err := unix.Uname(&u); err == nil {
+		r.Kernel = unix.ByteSliceToString(u.Release[:])
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return r, err
+	}
+	defer f.Close()
+	r.Steps, err = Read(f)
+	slices.SortStableFunc(r.Steps, func(a, b Step) int {
+		return cmp.Or(cmp.Compare(a.Start, b.Start), strings.Compare(a.Name, b.Name))
+	})
+	return r, err
+}
+
+// Line is the last line of a boot on the consoles.
+func (r Report) Line() string {
+	user := "not ready"
+	if r.UserDocker > 0 {
+		user = fmt.Sprintf("%.1f s", r.UserDocker)
+	}
+	return fmt.Sprintf("bulkhead: ready in %.1f s (system docker %.1f s, user docker %s)", r.Ready, r.SystemDocker, user)
 }
 
 // Now returns the seconds since the kernel started, suspend included.

@@ -3,13 +3,9 @@ package orchestrator
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"runtime/debug"
-	"slices"
-	"strings"
 
 	"github.com/google/renameio/v2"
-	"golang.org/x/sys/unix"
 
 	"github.com/bulkhead-os/bulkhead/internal/bootlog"
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
@@ -65,10 +61,13 @@ func (m *machine) booted(imagesLoaded int) {
 	if m.over {
 		return
 	}
-	report, err := m.compose()
+	report, err := bootlog.NewReport(m.events)
 	if err != nil {
 		m.log.Warn("boot report is incomplete", "err", err)
 	}
+	m.mu.Lock()
+	report.Version, report.SystemDocker, report.UserDocker = version.Version, m.systemDocker, m.userDocker
+	m.mu.Unlock()
 	text, err := json.MarshalIndent(report, "", "  ")
 	if err == nil {
 		err = renameio.WriteFile(m.report, append(text, '\n'), 0o644)
@@ -77,52 +76,5 @@ func (m *machine) booted(imagesLoaded int) {
 		m.log.Error("no boot report", "err", err)
 	}
 	m.over = true
-	m.announce(readyLine(report))
-}
-
-// compose makes the report. With an error it is what could be read.
-func (m *machine) compose() (bootlog.Report, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	report := bootlog.Report{
-		Version:      version.Version,
-		Kernel:       kernelRelease(),
-		SystemDocker: m.systemDocker,
-		UserDocker:   m.userDocker,
-		Ready:        bootlog.Now(),
-	}
-	f, err := os.Open(m.events)
-	if err != nil {
-		return report, err
-	}
-	defer f.Close()
-	steps, err := bootlog.Read(f)
-	slices.SortStableFunc(steps, func(a, b bootlog.Step) int {
-		switch {
-		case a.Start < b.Start:
-			return -1
-		case a.Start > b.Start:
-			return 1
-		}
-		return strings.Compare(a.Name, b.Name)
-	})
-	report.Steps = steps
-	return report, err
-}
-
-// readyLine is the last line of a boot on the consoles.
-func readyLine(r bootlog.Report) string {
-	user := "not ready"
-	if r.UserDocker > 0 {
-		user = fmt.Sprintf("%.1f s", r.UserDocker)
-	}
-	return fmt.Sprintf("bulkhead: ready in %.1f s (system docker %.1f s, user docker %s)", r.Ready, r.SystemDocker, user)
-}
-
-func kernelRelease() string {
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return ""
-	}
-	return unix.ByteSliceToString(u.Release[:])
+	m.announce(report.Line())
 }

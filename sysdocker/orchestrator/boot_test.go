@@ -61,10 +61,10 @@ func TestBootReport(t *testing.T) {
 	}
 }
 
-func TestReadyLine(t *testing.T) {
-	got := readyLine(bootlog.Report{SystemDocker: 3.14, UserDocker: 9.99, Ready: 12.04})
+func TestReportLine(t *testing.T) {
+	got := bootlog.Report{SystemDocker: 3.14, UserDocker: 9.99, Ready: 12.04}.Line()
 	const want = "bulkhead: ready in 12.0 s (system docker 3.1 s, user docker 10.0 s)"
 	if got != want {
-		t.Errorf("readyLine() = %q; want %q", got, want)
+		t.Errorf("Line() = %q; want %q", got, want)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -114,38 +113,11 @@ func (m *machine) entries() (in plan.Inputs, complete bool) {
 	return plan.Inputs{Rancher: cfg.Rancher, Selection: selection, ReadFile: os.ReadFile}, err == nil && !osconfig.AnyError(problems)
 }
 
-// preload loads the archives that people left for a daemon, in its folder of the
-// state and on disks, and waits for the daemon if there are any.
 func (m *machine) preload(ctx context.Context, system bool) {
-	daemon, folder := m.user, layout.PreloadUser
 	if system {
-		daemon, folder = m.system, layout.PreloadSystem
-	}
-	folders := []preload.Folder{preload.At(filepath.Join(layout.PreloadDir, folder))}
-	disks, err := preload.Disks()
-	if err != nil {
-		m.log.Error("images are not preloaded", "err", err)
-	}
-	for _, d := range disks {
-		defer d.Close()
-		folders = append(folders, d.Folder(folder))
-	}
-	folders = slices.DeleteFunc(folders, preload.Folder.Empty)
-	pauses := backoff{first: firstEntryPause, last: lastEntryPause}
-	for len(folders) > 0 && ctx.Err() == nil {
-		info, err := daemon.Info(ctx)
-		if err != nil {
-			pause, _ := pauses.next(err)
-			m.log.Info("preload waits for the daemon", "folder", folder, "err", err)
-			sleep(ctx, pause)
-			continue
-		}
-		for _, f := range folders {
-			if _, err := preload.Archives(ctx, daemon, info.ID, f, m.log); err != nil {
-				m.log.Error("images are not preloaded", "err", err)
-			}
-		}
-		return
+		preload.All(ctx, m.system, layout.PreloadSystem, m.log)
+	} else {
+		preload.All(ctx, m.user, layout.PreloadUser, m.log)
 	}
 }
 

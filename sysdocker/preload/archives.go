@@ -11,7 +11,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
+
+	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
+	"github.com/bulkhead-os/bulkhead/internal/layout"
 )
 
 // stampSuffix marks the file that says what of an archive was loaded, and where
@@ -33,6 +38,47 @@ func At(dir string) Folder { return Folder{Name: dir, Dir: dir, Stamps: dir} }
 func (f Folder) Empty() bool {
 	entries, err := os.ReadDir(f.Dir)
 	return err != nil || len(entries) == 0
+}
+
+// A Daemon is a Store that knows its name.
+type Daemon interface {
+	Store
+	Info(ctx context.Context) (dockerapi.Info, error)
+}
+
+// lastPause is the longest time between two attempts to reach a daemon.
+const lastPause = 5 * time.Minute
+
+// All loads the archives that people left for a daemon, in its folder of the
+// state and on disks, and waits for the daemon if there are any.
+func All(ctx context.Context, d Daemon, folder string, log *slog.Logger) {
+	folders := []Folder{At(filepath.Join(layout.PreloadDir, folder))}
+	disks, err := Disks()
+	if err != nil {
+		log.Error("images are not preloaded", "err", err)
+	}
+	for _, d := range disks {
+		defer d.Close()
+		folders = append(folders, d.Folder(folder))
+	}
+	folders = slices.DeleteFunc(folders, Folder.Empty)
+	for pause := time.Second; len(folders) > 0; pause = min(2*pause, lastPause) {
+		info, err := d.Info(ctx)
+		if err == nil {
+			for _, f := range folders {
+				if _, err := Archives(ctx, d, info.ID, f, log); err != nil {
+					log.Error("images are not preloaded", "err", err)
+				}
+			}
+			return
+		}
+		log.Info("preload waits for the daemon", "folder", folder, "err", err)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // Archives loads the archives in a folder, as `docker save` makes them,
