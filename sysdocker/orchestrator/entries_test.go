@@ -195,6 +195,7 @@ func keep(t *testing.T, services map[string]osconfig.Service, before ...func(*ke
 		stop()
 		running.Wait()
 	})
+	synctest.Wait() // The first round has begun.
 	return b
 }
 
@@ -210,7 +211,6 @@ func (b *keptBench) ask(t *testing.T, verb control.Verb, service string) (string
 	if service != "" {
 		r.Services = []string{service}
 	}
-	synctest.Wait()
 	err := b.handle(t.Context(), r, func(string) {})
 	synctest.Wait()
 	text := ""
@@ -228,8 +228,8 @@ func (b *keptBench) told() map[string]string {
 
 func TestEntriesAreTriedUntilTheyRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := keep(t, map[string]osconfig.Service{"web": {Image: "nginx"}, "kin": {Image: "nginx", DependsOn: osconfig.Names{"web"}, Labels: osconfig.Labels{"a": "b"}}, "bad": {Image: "a", DNS: osconfig.StringList{"x"}}})
-		b.engine.call("registry", "is away", func() error { b.engine.away = true; return nil })
+		b := keep(t, map[string]osconfig.Service{"web": {Image: "nginx"}, "kin": {Image: "nginx", DependsOn: osconfig.Names{"web"}, Labels: osconfig.Labels{"a": "b"}}, "bad": {Image: "a", DNS: osconfig.StringList{"x"}}},
+			func(b *keptBench) { b.engine.away = true })
 		time.Sleep(10 * time.Second)
 		if err, _ := b.ask(t, control.Up, ""); !strings.Contains(err, "service kin: waits for service web") {
 			t.Errorf("error %q", err)
