@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -217,7 +218,7 @@ func Unwanted(wants []Want, have []dockerapi.Container) []Action {
 	for _, c := range have {
 		entry, ours := c.Labels[LabelConfigured]
 		// Earlier versions had no label for the container's name.
-		made := orElse(c.Labels[LabelContainer], entry)
+		made := cmp.Or(c.Labels[LabelContainer], entry)
 		known := slices.ContainsFunc(wants, func(w Want) bool { return w.Care == Started && w.Container == c.Name })
 		if ours && !known && made == c.Name {
 			actions = append(actions, Action{Kind: RemoveContainer, Service: entry, Container: c.ID, Reason: "no service of this name is configured any more"})

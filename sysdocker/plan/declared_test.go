@@ -231,7 +231,7 @@ func TestHashFollowsDeclarationAndNothingElse(t *testing.T) {
 	hash := func(change func(*images.Declaration, *images.IndexEntry), boot string) string {
 		d, e := decls[2], index.Images[2]
 		change(&d, &e)
-		spec, err := newSpec(d, e, boot)
+		spec, err := declared(d, e, boot)
 		if err != nil {
 			t.Fatal(err)
 		}

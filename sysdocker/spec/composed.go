@@ -1,8 +1,9 @@
-package plan
+package spec
 
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -18,13 +19,41 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
 
+	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 
-// This file translates the keys of a service in Compose's notation, whose
-// values osconfig has checked, into what the daemon takes
-// (https://github.com/compose-spec/compose-spec/blob/main/05-services.md).
-// Errors begin with the key.
+// Composed translates a service in Compose's notation, whose values osconfig has
+// checked, into what the daemon takes
+// (https://github.com/compose-spec/compose-spec/blob/main/05-services.md). In
+// the system tier, with system, some keys have no meaning. env has the variables
+// without a value, and readFile reads files with variables. The error is an
+// osconfig.Problem, whose key is below the service's.
+func Composed(name string, s osconfig.Service, system bool, labels, env map[string]string, readFile func(string) ([]byte, error)) (dockerapi.Spec, error) {
+	exposed, published, err := ports(s.Ports)
+	if err != nil {
+		return dockerapi.Spec{}, wrong("ports", "%v", err)
+	}
+	config, err := configOf(s, exposed, env, readFile)
+	if err != nil {
+		return dockerapi.Spec{}, err
+	}
+	host, err := hostOf(s, published)
+	if err != nil {
+		return dockerapi.Spec{}, err
+	}
+	if err := holdVolumes(host, system); err != nil {
+		return dockerapi.Spec{}, err
+	}
+	config.Labels = labels
+	networking, err := join(name, s, system, config, host)
+	return dockerapi.Spec{Config: config, Host: host, Network: networking}, err
+}
+
+// wrong is what is wrong with a key of an entry.
+func wrong(key, format string, args ...any) error {
+	return osconfig.Problem{Key: key, Text: fmt.Sprintf(format, args...)}
+}
 
 // configOf is what belongs to the container wherever it runs.
 // exposed are the ports that it publishes, to which those of its own come.
@@ -75,7 +104,7 @@ func hostOf(s osconfig.Service, published network.PortMap) (*container.HostConfi
 		UsernsMode: container.UsernsMode(s.UsernsMode), CgroupnsMode: container.CgroupnsMode(s.Cgroup),
 		ReadonlyRootfs: s.ReadOnly, ShmSize: s.ShmSize.Bytes(), OomScoreAdj: int(s.OOMScoreAdj), Runtime: s.Runtime,
 		Sysctls: s.Sysctls, StorageOpt: s.StorageOpt, Resources: resources,
-		LogConfig: container.LogConfig{Type: orElse(s.Logging.Driver, s.LogDriver), Config: s.Logging.Options},
+		LogConfig: container.LogConfig{Type: cmp.Or(s.Logging.Driver, s.LogDriver), Config: s.Logging.Options},
 	}
 	if h.LogConfig.Config == nil {
 		h.LogConfig.Config = s.LogOpt
@@ -210,7 +239,7 @@ func configuredEnvironment(s osconfig.Service, env map[string]string, readFile f
 // restartPolicy reads Compose's notation: "always", "on-failure:5".
 func restartPolicy(s string) (container.RestartPolicy, error) {
 	name, count, _ := strings.Cut(s, ":")
-	p := container.RestartPolicy{Name: container.RestartPolicyMode(orElse(name, "no"))}
+	p := container.RestartPolicy{Name: container.RestartPolicyMode(cmp.Or(name, "no"))}
 	if count != "" {
 		n, err := strconv.Atoi(count)
 		if err != nil {
@@ -245,4 +274,137 @@ func ports(specs []string) (network.PortSet, network.PortMap, error) {
 		}
 	}
 	return exposed, bindings, nil
+}
+
+// volumeHolders are RancherOS's containers that held what services of the
+// system tier shared with the machine. volumes_from gets that from the machine
+// itself here.
+var volumeHolders = map[string][]string{
+	"command-volumes": {
+		"/bulkhead/ros/bin/ros:/usr/bin/ros:ro", "/bulkhead/engine/bin/system-docker:/usr/bin/system-docker:ro",
+	},
+	"system-volumes": {
+		"/dev:/host/dev", "/etc/docker:/etc/docker", "/etc/ssl/certs:/etc/ssl/certs:ro", "/usr/lib/modules:/lib/modules:ro",
+		"/run:/run:rslave", "/usr/share/ros/oem:/usr/share/ros/oem:ro", "/var/lib/rancher:/var/lib/rancher", "/var/log:/var/log",
+	},
+	"container-data-volumes": {"/var/lib/user-docker:/var/lib/docker:rslave"},
+	"user-volumes":           {"/home:/home", "/opt:/opt"},
+	"media-volumes":          {"/media:/media:rshared", "/mnt:/mnt:rshared"},
+}
+
+// holdVolumes puts what RancherOS's volume holders had in their place.
+func holdVolumes(host *container.HostConfig, system bool) error {
+	var others []string
+	for _, from := range host.VolumesFrom {
+		name, access, _ := strings.Cut(from, ":")
+		binds := volumeHolders[name]
+		if name == "all-volumes" {
+			for _, holder := range slices.Sorted(maps.Keys(volumeHolders)) {
+				binds = append(binds, volumeHolders[holder]...)
+			}
+		}
+		switch {
+		case binds == nil:
+			others = append(others, from)
+			continue
+		case !system:
+			return wrong("volumes_from", "%s is for the system tier; use volumes", name)
+		}
+		for _, bind := range binds {
+			parts := strings.Split(bind, ":")
+			if access == "ro" && len(parts) == 2 {
+				bind += ":ro"
+			}
+			// What the service says itself counts.
+			if !slices.ContainsFunc(host.Binds, func(b string) bool { return target(b) == parts[1] }) {
+				host.Binds = append(slices.Clip(host.Binds), bind)
+			}
+		}
+	}
+	host.VolumesFrom = others
+	return nil
+}
+
+// target is where a bind mount is in the container.
+func target(bind string) string {
+	parts := strings.Split(bind, ":")
+	return parts[min(1, len(parts)-1)]
+}
+
+// Owners are the entries in whose containers' namespaces a container is.
+func Owners(s osconfig.Service) (names []string) {
+	for _, mode := range []string{s.NetworkMode, s.Net, s.PID, s.IPC} {
+		if name, ok := strings.CutPrefix(shared(mode), "container:"); ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// shared turns Compose's notation for a namespace of another service into the
+// daemon's.
+func shared(mode string) string {
+	if name, ok := strings.CutPrefix(mode, "service:"); ok {
+		return "container:" + name
+	}
+	return mode
+}
+
+// join decides on a container's networks.
+func join(name string, s osconfig.Service, system bool, config *container.Config, host *container.HostConfig) (*network.NetworkingConfig, error) {
+	mode := shared(cmp.Or(s.NetworkMode, s.Net))
+	links := slices.Concat(s.Links, s.ExternalLinks)
+	if system {
+		// The system tier has no bridge and so nothing to publish ports from.
+		const remedy = "not in the system tier; use net: host, or leave out the label io.rancher.os.scope"
+		switch {
+		case len(host.PortBindings) > 0:
+			return nil, wrong("ports", remedy)
+		case len(s.Networks) > 0:
+			return nil, wrong("networks", remedy)
+		case len(links) > 0:
+			return nil, wrong("links", remedy)
+		case s.MacAddress != "":
+			return nil, wrong("mac_address", remedy)
+		}
+		mode = cmp.Or(mode, network.NetworkNone)
+	}
+	first := mode
+	if len(s.Networks) > 0 {
+		if mode != "" {
+			return nil, wrong("networks", "not together with network_mode")
+		}
+		first = s.Networks[0]
+	}
+	endpoints := make(map[string]*network.EndpointSettings)
+	for _, n := range s.Networks {
+		endpoints[n] = &network.EndpointSettings{Aliases: []string{name}, Links: links}
+	}
+	if len(s.Networks) == 0 {
+		host.Links = links // of the daemon's own bridge
+	}
+	if s.MacAddress != "" {
+		var mac network.HardwareAddr
+		if err := mac.UnmarshalText([]byte(s.MacAddress)); err != nil {
+			return nil, wrong("mac_address", "%v", err)
+		}
+		first = cmp.Or(first, network.NetworkBridge)
+		if endpoints[first] == nil {
+			endpoints[first] = &network.EndpointSettings{}
+		}
+		endpoints[first].MacAddress = mac
+	}
+	host.NetworkMode = container.NetworkMode(first)
+	if host.NetworkMode.IsHost() || host.NetworkMode.IsContainer() {
+		if config.Hostname != "" && host.NetworkMode.IsContainer() {
+			return nil, wrong("hostname", "the container has that of the one whose network it shares")
+		}
+		if len(host.PortBindings) > 0 {
+			return nil, wrong("ports", "not with network_mode %s", host.NetworkMode)
+		}
+	}
+	if len(endpoints) == 0 {
+		return &network.NetworkingConfig{}, nil
+	}
+	return &network.NetworkingConfig{EndpointsConfig: endpoints}, nil
 }
