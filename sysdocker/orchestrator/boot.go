@@ -57,6 +57,9 @@ func (m *machine) recovered(w plan.Want) {
 func (m *machine) booted(imagesLoaded int) {
 	// What the boot needed is not needed any more.
 	defer debug.FreeOSMemory()
+	if m.afterBoot != nil {
+		m.afterBoot()
+	}
 	m.log.Info("boot finished", "images_loaded", imagesLoaded)
 	if m.over {
 		return

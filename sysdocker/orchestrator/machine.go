@@ -47,6 +47,8 @@ type machine struct {
 	problems       string // path
 	announce       func(line string)
 	over           bool
+	// afterBoot begins what only has to be done for a machine that is up.
+	afterBoot func()
 
 	mu           sync.Mutex // guards what follows
 	systemDocker float64

@@ -23,6 +23,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
 	"github.com/bulkhead-os/bulkhead/sysdocker/preload"
+	"github.com/bulkhead-os/bulkhead/sysdocker/upkeep"
 )
 
 // apiLimit is how long PID 1 may take to serve the API before this program
@@ -69,7 +70,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	defer user.Close()
 	m := newMachine(system, user, log)
 	m.step(bootlog.Since("system-docker/api", began, nil))
-	m.afterBoot = func() { go newUpkeep(log).run(ctx) }
+	m.afterBoot = func() { go upkeep.Run(ctx, log) }
 
 	// An orchestrator that ended in the middle of a switch has left it.
 	if err := os.Remove(layout.UserDrain); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -1,4 +1,7 @@
-package orchestrator
+// Package upkeep does what a machine needs from time to time, once it has booted
+// and so holds up nothing: free space, the last known time, and file systems of
+// the kernel that hardly anything uses at boot.
+package upkeep
 
 import (
 	"context"
@@ -36,11 +39,11 @@ type upkeep struct {
 	trim               func(context.Context) error
 }
 
-func newUpkeep(log *slog.Logger) upkeep {
-	return upkeep{log: log, lastTime: layout.LastTime, lastTrim: layout.LastTrim, now: time.Now, trim: trimAll}
+// Run keeps the machine up until the end of ctx.
+func Run(ctx context.Context, log *slog.Logger) {
+	upkeep{log: log, lastTime: layout.LastTime, lastTrim: layout.LastTrim, now: time.Now, trim: trimAll}.run(ctx)
 }
 
-// run keeps the machine up until the end of ctx.
 func (u upkeep) run(ctx context.Context) {
 	if err := mountLate(ctx); err != nil {
 		u.log.Warn("kernel's file systems", "error", err)
