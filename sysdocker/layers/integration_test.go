@@ -28,9 +28,9 @@ import (
 	"github.com/bulkhead-os/bulkhead/iso/layer"
 )
 
-// TestRealEngine registers two layers, a program and a text, with a real
+// TestIntegrationEngine registers two layers, a program and a text, with a real
 // containerd, and runs an image of them.
-func TestRealEngine(t *testing.T) {
+func TestIntegrationEngine(t *testing.T) {
 	f := newFixture(t)
 	names := f.chainIDs()
 

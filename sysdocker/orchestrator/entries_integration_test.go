@@ -16,8 +16,8 @@ import (
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
 )
 
-// TestRealEntries has a real daemon run services of a configuration.
-func TestRealEntries(t *testing.T) {
+// TestIntegrationEntries has a real daemon run services of a configuration.
+func TestIntegrationEntries(t *testing.T) {
 	testengine.Require(t)
 	busybox := staticBusybox(t)
 	engine := testengine.Start(t)

@@ -37,9 +37,9 @@ import (
 // limit is how long anything may take on a busy build machine.
 const limit = time.Minute
 
-// TestRealEngine runs two services on a real engine through what happens in
+// TestIntegrationEngine runs two services on a real engine through what happens in
 // the life of a machine.
-func TestRealEngine(t *testing.T) {
+func TestIntegrationEngine(t *testing.T) {
 	testengine.Require(t)
 	busybox := staticBusybox(t)
 	engine := testengine.Start(t)
