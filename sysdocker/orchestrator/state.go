@@ -7,27 +7,27 @@ type State string
 
 // The states; docs/orchestrator.md has a drawing.
 const (
-	Waiting    State = "waiting"   // for services that it needs, or for a slot
-	Preparing  State = "preparing" // image and container
-	Starting   State = "starting"  // the container runs and is not ready yet
-	Late       State = "late"      // the same, and nobody waits for it any longer
-	Running    State = "running"   // ready
-	BackingOff State = "backing off"
-	Stopped    State = "stopped" // nobody wants it to run
-	Done       State = "done"    // as wanted, and left to its daemon
+	Waiting   State = "waiting"   // for services that it needs, or for a slot
+	Preparing State = "preparing" // image and container
+	Starting  State = "starting"  // the container runs and is not ready yet
+	Late      State = "late"      // the same, and nobody waits for it any longer
+	Running   State = "running"   // ready
+	Retrying  State = "retrying"  // after a pause: it failed
+	Stopped   State = "stopped"   // nobody wants it to run
+	Done      State = "done"      // as wanted, and left to its daemon
 )
 
 // follow are the states that may come after one. A unit begins each attempt in
 // Waiting.
 var follow = map[State][]State{
-	Waiting:    {Preparing, Starting, Late, BackingOff, Stopped, Done},
-	Preparing:  {Waiting, Starting, Late, BackingOff, Stopped, Done},
-	Starting:   {Running, Late, BackingOff, Waiting, Done},
-	Late:       {Running, BackingOff, Waiting, Done},
-	Running:    {BackingOff, Waiting},
-	BackingOff: {Waiting},
-	Stopped:    {Waiting},
-	Done:       {Waiting},
+	Waiting:   {Preparing, Starting, Late, Retrying, Stopped, Done},
+	Preparing: {Waiting, Starting, Late, Retrying, Stopped, Done},
+	Starting:  {Running, Late, Retrying, Waiting, Done},
+	Late:      {Running, Retrying, Waiting, Done},
+	Running:   {Retrying, Waiting},
+	Retrying:  {Waiting},
+	Stopped:   {Waiting},
+	Done:      {Waiting},
 }
 
 // mayFollow reports whether a unit in the first state may go on in the second.

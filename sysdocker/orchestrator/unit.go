@@ -140,7 +140,7 @@ func (u *unit) failed(err error) (pause time.Duration) {
 	}
 	pause, u.more = u.backoff.next(err)
 	u.log.Warn("service fails", "err", err, "again_in", pause)
-	u.report(BackingOff, err)
+	u.report(Retrying, err)
 	u.r.leaveImage(u, err)
 	return pause
 }
