@@ -356,6 +356,17 @@ func TestUrgentFirst(t *testing.T) {
 	})
 }
 
+func TestAServiceThatWaitsHasNoSlot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, service("udev"), service("acpid"), service("network", "udev"), service("ntp", "udev"))
+		b.ready("acpid")
+		b.engine.took()
+		b.engine.die("acpid")
+		b.pass(time.Second)
+		b.expect("start acpid")
+	})
+}
+
 func TestEngineHasTheLeadWhileItStarts(t *testing.T) {
 	waiting := filepath.Join(t.TempDir(), "waiting")
 	for _, tt := range []struct {

@@ -334,3 +334,35 @@ func TestStopSticks(t *testing.T) {
 		b.expectError(b.ask(control.Stop, "nobody", ""), "no OS service nobody", "late, ntp")
 	})
 }
+
+// A pause after failures is nothing that a request has to wait for.
+func TestStopDuringAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newFakeEngine()
+		e.breakStart = func(string) error { return dockerapiError("exec format error") }
+		b := startOn(t, e, watched("ntp"))
+		b.pass(2 * time.Minute)
+		e.took()
+		began := time.Now()
+		b.expectError(b.ask(control.Stop, "ntp", ""))
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("the stop took %s", took)
+		}
+		b.pass(time.Hour)
+		b.expect()
+	})
+}
+
+// What runs is not started again because of an image that was never there.
+func TestUpgradeToNothingTouchesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newFakeEngine()
+		b := startOn(t, e, watched("ntp"))
+		b.ready("ntp")
+		e.took()
+		e.gone = otherImage
+		b.expectError(b.ask(control.Upgrade, "ntp", otherImage), "gone")
+		b.pass(time.Minute)
+		b.expect()
+	})
+}

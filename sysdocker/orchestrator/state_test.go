@@ -1,13 +1,19 @@
 package orchestrator
 
 import (
+	"errors"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/bulkhead-os/bulkhead/images"
+	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 )
 
 // The page about the orchestrator has the states as the code has them, in its
@@ -84,4 +90,39 @@ func TestFilesAreDocumented(t *testing.T) {
 	if diff := cmp.Diff(slices.Compact(files), slices.Compact(documented)); diff != "" {
 		t.Errorf("files (-there +page):\n%s", diff)
 	}
+}
+
+func TestStatesAreReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newFakeEngine()
+		udev, broken := service("udev"), service("broken")
+		udev.Service.Ready.Timeout = images.Duration(20 * time.Second)
+		e.breakStart = func(name string) error {
+			if name == "broken" {
+				return errors.New("exec format error")
+			}
+			return nil
+		}
+		b := startOn(t, e, udev, service("network", "udev"), broken)
+		expect := func(when string, want map[string]string) {
+			t.Helper()
+			synctest.Wait()
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			if diff := cmp.Diff(want, b.status.States); diff != "" {
+				t.Errorf("%s, states differ:\n%s", when, diff)
+			}
+		}
+		b.pass(time.Second)
+		expect("at first", map[string]string{"udev": "starting", "network": "waiting", "broken": "retrying"})
+		b.pass(20 * time.Second)
+		expect("when udev is late", map[string]string{"udev": "late", "network": "starting", "broken": "retrying"})
+		b.ready("udev", "network")
+		expect("when they are ready", map[string]string{"udev": "running", "network": "running", "broken": "retrying"})
+		b.expectError(b.ask(control.Stop, "network", ""))
+		expect("when one is stopped", map[string]string{"udev": "running", "network": "stopped", "broken": "retrying"})
+		if got := b.status.OS["broken"]; got != "it does not start: exec format error" {
+			t.Errorf("problem of broken: %q", got)
+		}
+	})
 }

@@ -290,8 +290,14 @@ func (u *unit) awaitOthers(pass context.Context) error {
 		if other == nil {
 			continue
 		}
-		blocked := false
-		for there := false; !there; {
+		u.r.mu.Lock()
+		there, blocked := other.there(u.generation), false
+		u.r.mu.Unlock()
+		if !there {
+			u.endSlot()
+			u.show(Waiting, "waiting for service "+name)
+		}
+		for !there {
 			limited, cancel := context.WithTimeout(pass, wait.ReportEvery)
 			err := u.r.await(limited, func() bool {
 				there = other.there(u.generation)
@@ -307,10 +313,6 @@ func (u *unit) awaitOthers(pass context.Context) error {
 				u.report(Waiting, fmt.Errorf("waits for service %s", name))
 			default:
 				u.log.Info("waiting", "for", "service "+name, "since", time.Since(began).Round(time.Second))
-			}
-			if !there {
-				u.endSlot()
-				u.show(Waiting, "waiting for service "+name)
 			}
 		}
 	}
