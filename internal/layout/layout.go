@@ -159,7 +159,7 @@ const (
 	// ControlSocket is where the orchestrator takes requests (package control). It
 	// is outside of RunDir, which services have that are not to steer others.
 	ControlSocket = "/run/orchestrator.sock"
-	// ServiceProblems is what keeps services from running (control.Problems).
+	// ServiceProblems is what services do, and what keeps them from running (control.Status).
 	ServiceProblems = "/run/orchestrator.problems"
 	// ShutdownFile names the requested end (power.Action) once one is under way.
 	ShutdownFile = RunDir + "/shutdown"

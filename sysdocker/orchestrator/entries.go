@@ -200,10 +200,8 @@ func (r *reconciler) requestEntries(ctx context.Context, req control.Request, pr
 		return err
 	}
 	r.mu.Lock()
-	err := r.failures(req.Services)
-	r.mu.Unlock()
-	r.publish()
-	return err
+	defer r.mu.Unlock()
+	return r.failures(req.Services)
 }
 
 // entriesNamed are the units of entries or, if there are no names, all that a

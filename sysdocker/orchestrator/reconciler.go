@@ -6,6 +6,7 @@
 package orchestrator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -201,7 +202,7 @@ func every(units []*unit, so func(*unit) bool) bool {
 // newUnit makes the unit of a service; launch runs it.
 func (r *reconciler) newUnit(key string, w plan.Want) *unit {
 	u := &unit{
-		r: r, key: key, daemon: r.system, slots: &r.osSlots, state: Waiting, log: r.log.With("service", w.Name),
+		r: r, key: key, daemon: r.system, slots: &r.osSlots, state: Waiting, log: r.log.With("service", cmp.Or(w.Name, key)),
 		recheck: make(chan struct{}, 1), gone: make(chan struct{}), backoff: backoff{first: firstPause, last: lastPause},
 	}
 	if w.Care == plan.Started {

@@ -42,6 +42,7 @@ var (
 
 // request carries out a request.
 func (r *reconciler) request(ctx context.Context, req control.Request, progress func(string)) error {
+	defer r.publish() // Who asked may look next.
 	if req.Configured {
 		return r.requestEntries(ctx, req, progress)
 	}
@@ -83,7 +84,6 @@ func (r *reconciler) request(ctx context.Context, req control.Request, progress 
 		return fmt.Errorf("service %s: %w", u.key, err)
 	}
 	u.log.Info("request carried out", "verb", req.Verb)
-	r.publish()
 	return nil
 }
 
