@@ -11,6 +11,6 @@
 // # Environment
 //
 //	E2E_ACCEL          kvm or tcg; without it KVM is tried by running something under it
-//	E2E_TIMEOUT_SCALE  multiplies every deadline; 1 with KVM and 4 without by default
+//	E2E_TIMEOUT_SCALE  multiplies every deadline; 1 with KVM and 8 without by default
 //	E2E                "required" turns a missing tool, firmware or artefact from a skip into a failure
 package qemutest

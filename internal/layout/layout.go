@@ -18,10 +18,8 @@ const (
 	// EngineBin is the directory of the engine's binaries (dockerd,
 	// containerd, runc, docker, …), a link into the engine layer.
 	EngineBin = Root + "/engine/bin"
-	// LibexecDir holds one link per program of our own (orchestrator, …) to
-	// the ros binary, the same path on the host and in every service image.
-	LibexecDir = "/usr/lib/bulkhead"
-	// HostLibexecDir is LibexecDir as the host sees it, a link into the ros layer.
+	// HostLibexecDir holds one link per program of our own (orchestrator, …) to
+	// the ros binary. In every service image that is /usr/lib/bulkhead.
 	HostLibexecDir = Root + "/ros/lib/bulkhead"
 	// ModulesDir is bound to /usr/lib/modules by /init.
 	ModulesDir = Root + "/modules"
