@@ -12,6 +12,7 @@ import (
 // The first bar of docs/budgets.md. Times are ratios to a Debian that runs the
 // same engine in the same QEMU, so that a slow machine does not matter.
 func TestBudgets(t *testing.T) {
+	forRelease(t, "it needs a quiet machine")
 	qemutest.Need(t, qemutest.Binary, "mmdebstrap", "mkfs.ext4", "qemu-img", "xorriso")
 	iso := artifact(t, isoName)
 	if os.Getuid() != 0 {

@@ -155,7 +155,7 @@ func TestConfiguration(t *testing.T) {
 	t.Run("a later boot", func(t *testing.T) {
 		g.root(t, "echo kept > /mnt/data/kept")
 		runs := "shipped"
-		if full() {
+		if !testing.Short() {
 			other := g.shippedImage(t, "console").derive(t, "e2e/console:next", nil, map[string]string{"io.bulkhead.console": "next"})
 			g.bring(t, other, "/tmp/next.tar")
 			g.root(t, "ros console enable /tmp/next.tar")
@@ -220,7 +220,7 @@ func (g *guest) checkConfiguration(t *testing.T, later bool) {
 			sudo nsenter -t 1 -m findmnt -rno FSTYPE /mnt/shared; findmnt -rno FSTYPE /mnt/shared; sudo umount /mnt/shared`, "tmpfs\ntmpfs"},
 		{"privacy", "grep -c 'correct horse' -r /run/bulkhead /var/log/messages 2>/dev/null | grep -v ':0' || echo none", "none"},
 	} {
-		if later && !full() && slices.Contains(depends, tt.name) {
+		if later && testing.Short() && slices.Contains(depends, tt.name) {
 			continue
 		}
 		t.Run(tt.name, func(t *testing.T) {

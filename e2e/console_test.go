@@ -11,6 +11,7 @@ import (
 
 // The Debian console is a Debian: its packages work, can be changed, and stay.
 func TestDebianConsole(t *testing.T) {
+	forRelease(t, "the Debian console takes minutes to make")
 	t.Parallel()
 	iso, archive := artifact(t, isoName), artifact(t, "console-debian.tar.zst")
 	seed, err := newSeed(t.TempDir())
@@ -78,6 +79,7 @@ func TestDebianConsole(t *testing.T) {
 
 // A machine that is to have no console gets ready without one.
 func TestNoConsole(t *testing.T) {
+	forRelease(t, "it boots a machine of its own")
 	t.Parallel()
 	options := netBoot(t, "rancher.console=none")
 	options.CPUs = 1

@@ -41,7 +41,7 @@ func TestDataSources(t *testing.T) {
 		g.eventually(t, "a login prompt on hvc0", 30*time.Second, g.succeeds("pgrep -f '[a]getty .*hvc0'"))
 		g.checkConfigCommand(t, key.Authorized)
 	})
-	if full() {
+	if !testing.Short() {
 		t.Run("NoCloud server named by the firmware", func(t *testing.T) {
 			t.Parallel()
 			key := newKey(t)

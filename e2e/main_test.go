@@ -3,7 +3,7 @@
 // and the console. It imports no package of the product.
 //
 //	./scripts/test vm                          all of it
-//	go test ./e2e -run TestTwoTiers -v         one
+//	go test -short ./e2e -run TestTwoTiers -v  one, as a change has to pass it
 //
 // docs/testing.md tells about the environment variables and how to look into
 // a failure.
@@ -53,16 +53,22 @@ func artifact(t testing.TB, name string) string {
 
 const isoName = "bulkhead-amd64.iso"
 
-// full reports whether numbers are those of a release (E2E_FULL=1) rather than
-// smaller ones that fit into a change's test run.
-func full() bool { return os.Getenv("E2E_FULL") == "1" }
-
-// times returns how often, or with what, to repeat something.
-func times[T any](quick, complete T) T {
-	if full() {
-		return complete
+// times returns how often, or with what, to repeat something: with -short, which
+// is what a change has to pass, or for a release.
+func times[T any](short, release T) T {
+	if testing.Short() {
+		return short
 	}
-	return quick
+	return release
+}
+
+// forRelease skips a test with -short, and says why a change need not pass it.
+// ./scripts/test accepts no other reason to skip one.
+func forRelease(t *testing.T, why string) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("for a release: " + why)
+	}
 }
 
 // A template is a machine that was booted once and whose state is kept: a test

@@ -185,8 +185,8 @@ func (g *guest) leaveMistakes(t *testing.T, mistakes []mistake) {
 }
 
 // Each mistake has a boot of its own; the other tests have ten in one.
-// E2E_FULL=1 runs this.
 func TestEachMistakeAlone(t *testing.T) {
+	forRelease(t, "it boots a machine for each mistake")
 	t.Parallel()
 	iso := artifact(t, isoName)
 	for _, m := range mistakesOnKernelLine {

@@ -166,7 +166,7 @@ func TestNetworkConfig(t *testing.T) {
 			t.Error("no log tells of the damaged archive")
 		}
 	})
-	if full() {
+	if !testing.Short() {
 		t.Run("keys of services have their effect", g.checkServiceKeys)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 // Services that are not on the medium come as archives, and do what they are for.
 func TestOptionalServices(t *testing.T) {
+	forRelease(t, "the archives take minutes to make")
 	g := sharedGuest(t)
 	g.clean(t)
 	g.needImage(t)
@@ -31,7 +32,7 @@ func TestOptionalServices(t *testing.T) {
 			t.Errorf("enable: %+v; want exit code 1 and %q", r, want)
 		}
 	})
-	if full() {
+	if !testing.Short() {
 		t.Run("kernel-headers", func(t *testing.T) { g.checkHeaders(t, func() { enable(t, "kernel-headers") }) })
 		t.Run("kernel-modules-extra and open-iscsi", func(t *testing.T) {
 			g.checkModules(t, func() { enable(t, "kernel-modules-extra") })

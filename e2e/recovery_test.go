@@ -122,7 +122,7 @@ func TestMistakes(t *testing.T) {
 		g.root(t, "rm /etc/docker/daemon.json; system-docker restart docker")
 		g.eventually(t, "user Docker answers", 60*time.Second, g.succeeds("docker info"))
 	})
-	if full() {
+	if !testing.Short() {
 		t.Run("in ten files, at a later boot", func(t *testing.T) {
 			g.leaveMistakes(t, mistakesAtRunTime)
 			if err := g.restart(t, func() { g.try(t, "sudo reboot") }); err != nil {

@@ -18,6 +18,7 @@ const furtherDocker = "docker -H unix:///run/docker-e2e/docker.sock"
 // A user engine beside the first one has a socket, data and a network of its
 // own, is kept up as a service is, and leaves nothing behind.
 func TestFurtherEngine(t *testing.T) {
+	forRelease(t, "people have one user engine by default")
 	g := sharedGuest(t)
 	g.clean(t)
 	g.needImage(t)
@@ -83,8 +84,9 @@ func TestFurtherEngine(t *testing.T) {
 }
 
 // What people have chosen and made of engines is there after a reboot, and what
-// runs in them. E2E_FULL=1 runs this: it boots a machine twice.
+// runs in them.
 func TestEnginesOutliveAReboot(t *testing.T) {
+	forRelease(t, "it boots a machine twice")
 	t.Parallel()
 	iso := artifact(t, isoName)
 	seed, err := newSeed(t.TempDir())

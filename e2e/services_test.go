@@ -207,7 +207,7 @@ shop-lost: {image: '10.0.2.2:1/lost:1', restart: always}
 		g.sh(t, "sudo ros service delete node-exporter")
 		check("node-exporter", "available", "")
 	})
-	if full() {
+	if !testing.Short() {
 		t.Run("many at once", g.checkMany)
 	}
 	if after := g.root(t, "cat %s 2>/dev/null || true", cloudConfig); after != before && after != "#cloud-config" {

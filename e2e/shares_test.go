@@ -122,8 +122,9 @@ func serveCIFS(t *testing.T) (port, folder string) {
 }
 
 // Files of a Windows machine: a mount of the configuration, and a volume of user
-// Docker. E2E_FULL=1 runs this: Samba takes minutes to bring.
+// Docker.
 func TestCIFS(t *testing.T) {
+	forRelease(t, "Samba takes minutes to fetch")
 	g := sharedGuest(t)
 	g.clean(t)
 	g.needImage(t)

@@ -86,7 +86,7 @@ func TestConsoleSwitch(t *testing.T) {
 			}
 		})
 	}
-	if !full() {
+	if testing.Short() {
 		return
 	}
 	t.Run("to none and back", func(t *testing.T) {

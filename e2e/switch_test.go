@@ -30,7 +30,7 @@ func TestEngineSwitch(t *testing.T) {
 	// The older engine takes minutes to build. Another image with the same one
 	// is switched to in the same way.
 	programs := map[string]program{"/e2e": nil}
-	if full() {
+	if !testing.Short() {
 		programs = map[string]program{"/usr/bin/dockerd": buildOlderEngine(t)}
 	}
 	older := shipped.derive(t, "e2e/docker:older", programs, engineLabel(olderEngine))
@@ -77,7 +77,7 @@ func TestEngineSwitch(t *testing.T) {
 			t.Errorf("ros engine list:\n%s", got)
 		}
 	})
-	if !full() { // TestServiceUpgrade has the same way back
+	if testing.Short() { // TestServiceUpgrade has the same way back
 		return
 	}
 	t.Run("that does not work", func(t *testing.T) {
@@ -106,8 +106,8 @@ func TestEngineSwitch(t *testing.T) {
 
 // An engine that cannot take over what runs is refused before anything stops. By
 // force containers stop in order, and start again with all that they had.
-// E2E_FULL=1 runs this: Debian's engine takes minutes to bring.
 func TestEngineTooFar(t *testing.T) {
+	forRelease(t, "Debian's engine takes minutes to fetch")
 	g := sharedGuest(t)
 	g.clean(t)
 	version := g.version(t)

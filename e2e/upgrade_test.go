@@ -78,7 +78,7 @@ func TestServiceUpgrade(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	if full() { // TestServices has the same for a service of the configuration
+	if !testing.Short() { // TestServices has the same for a service of the configuration
 		t.Run("a service that is stopped stays so", g.checkStopped)
 	}
 	g.awaitHealthy(t, 90*time.Second)

@@ -73,6 +73,9 @@ func run(ctx context.Context, args []string) error {
 	for _, test := range total.skippedTests {
 		fmt.Println("== skipped:", test)
 	}
+	if total.forRelease > 0 {
+		fmt.Printf("== for a release only: %d tests more (E2E_FULL=1)\n", total.forRelease)
+	}
 	// A line by itself, in the form that build services look for.
 	fmt.Printf("tests: %d passed, %d failed, %d skipped\n", total.passed, total.failed, total.skipped)
 	if err := saveFigures(results, time.Since(start)); err != nil {

@@ -177,24 +177,41 @@ var verdict = regexp.MustCompile(`(?m)^ *--- (PASS|FAIL|SKIP): (\S+) \(([\d.]+)s
 type tally struct {
 	passed, failed, skipped int
 	skippedTests            []string
+	// forRelease counts the tests that said that only a release has to pass
+	// them. They are not among those skipped.
+	forRelease int
 }
+
+// releaseOnly is in the line before the verdict of a test that says so (e2e's
+// forRelease).
+var releaseOnly = []byte(": for a release: ")
 
 func count(results []result) tally {
 	var t tally
 	for _, r := range results {
-		for _, m := range verdict.FindAllSubmatch(r.log, -1) {
-			switch string(m[1]) {
-			case "PASS":
-				t.passed++
-			case "FAIL":
-				t.failed++
-			case "SKIP":
-				t.skipped++
-				t.skippedTests = append(t.skippedTests, string(m[2]))
+		var before []byte
+		for line := range bytes.Lines(r.log) {
+			if m := verdict.FindSubmatch(line); m != nil {
+				t.add(string(m[1]), string(m[2]), bytes.Contains(before, releaseOnly))
 			}
+			before = line
 		}
 	}
 	return t
+}
+
+func (t *tally) add(verdict, name string, forRelease bool) {
+	switch {
+	case verdict == "PASS":
+		t.passed++
+	case verdict == "FAIL":
+		t.failed++
+	case forRelease:
+		t.forRelease++
+	default:
+		t.skipped++
+		t.skippedTests = append(t.skippedTests, name)
+	}
 }
 
 // A test is a test with its seconds.

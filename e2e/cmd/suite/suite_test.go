@@ -74,10 +74,13 @@ func TestCount(t *testing.T) {
     --- SKIP: TestA/two (0.00s)
 --- PASS: TestA (0.75s)
 --- FAIL: TestB (2.00s)
+=== RUN   TestC
+    c_test.go:3: for a release: it boots a machine twice
+--- SKIP: TestC (0.00s)
 `)}}
 	total := count(results)
-	if total.passed != 2 || total.failed != 1 || total.skipped != 1 {
-		t.Errorf("tally = %+v; want 2 passed, 1 failed, 1 skipped", total)
+	if total.passed != 2 || total.failed != 1 || total.skipped != 1 || total.forRelease != 1 {
+		t.Errorf("tally = %+v; want 2 passed, 1 failed, 1 skipped, 1 for a release", total)
 	}
 	if got, want := longest(results, 8), "2 s TestB, 1 s TestA"; got != want {
 		t.Errorf("longest = %q; want %q", got, want)
