@@ -94,7 +94,7 @@ func (g *Group) setNode(d *decoder, n *yaml.Node, key string) bool {
 	pairs, ok := d.pairs(n, key, 0)
 	if !ok || len(pairs) != 1 {
 		if ok {
-			d.problem(n, key, "want one group: a name, or {NAME: [MEMBER, …]}")
+			d.problem(n, key, "expected one group: a name, or {NAME: [MEMBER, …]}")
 		}
 		return false
 	}
@@ -161,7 +161,7 @@ type Sudo []string
 func (s *Sudo) setNode(d *decoder, n *yaml.Node, key string) bool {
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!bool" {
 		if on, known := parseBool(n.Value); !known || on {
-			d.problem(n, key, `want rules such as "ALL=(ALL) NOPASSWD:ALL", or false`)
+			d.problem(n, key, `expected rules such as "ALL=(ALL) NOPASSWD:ALL", or false`)
 			return false
 		}
 		*s = nil
@@ -229,7 +229,7 @@ type passwordLine NamedPassword
 func (p *passwordLine) setText(text string) error {
 	name, password, found := strings.Cut(text, ":")
 	if !found || password == "" || p.Name.setText(name) != nil {
-		return errors.New("want NAME:PASSWORD")
+		return errors.New("expected NAME:PASSWORD")
 	}
 	p.Password, p.Type = Secret(password), "text"
 	switch {

@@ -38,7 +38,7 @@ type BuildContext string
 
 func (c *BuildContext) setText(text string) error {
 	if !path.IsAbs(text) && !strings.Contains(text, "://") && !strings.HasPrefix(text, "git@") {
-		return errors.New("want the absolute path of a directory, or an address such as https://host/repository.git")
+		return errors.New("expected the absolute path of a directory, or an address such as https://host/repository.git")
 	}
 	*c = BuildContext(text)
 	return nil
@@ -54,7 +54,7 @@ const LabelSchedule = "cron.schedule"
 func (s *Service) check() (field, text string) {
 	if schedule, has := s.Labels[LabelSchedule]; has {
 		if _, err := ParseSchedule(schedule); err != nil {
-			return "labels", LabelSchedule + ": want five or six fields such as 0 30 4 * * *, or @daily"
+			return "labels", LabelSchedule + ": expected five or six fields such as 0 30 4 * * *, or @daily"
 		}
 	}
 	return "", ""
@@ -90,7 +90,7 @@ func (r *RestartPolicy) setText(text string) error {
 			return nil
 		}
 	}
-	return errors.New("want no, always, unless-stopped or on-failure[:COUNT]")
+	return errors.New("expected no, always, unless-stopped or on-failure[:COUNT]")
 }
 
 // A PortList are ports in the notation of docker run -p, or of the Compose
@@ -105,7 +105,7 @@ func portItem(d *decoder, n *yaml.Node, key string) (string, bool) {
 	if n.Kind != yaml.MappingNode {
 		text, ok := d.text(n, key, "a port")
 		if ok && !isPort(text) {
-			d.problem(n, key, "want [[ADDRESS:]PORT:]PORT[/udp]; put it in quotes")
+			d.problem(n, key, "expected [[ADDRESS:]PORT:]PORT[/udp]; put it in quotes")
 			return "", false
 		}
 		return text, ok
@@ -136,7 +136,7 @@ func portItem(d *decoder, n *yaml.Node, key string) (string, bool) {
 		text += "/" + long.Protocol
 	}
 	if !isPort(text) {
-		d.problem(n, key, "want a port under target, and one or none under published")
+		d.problem(n, key, "expected a port under target, and one or none under published")
 		return "", false
 	}
 	return text, true
@@ -185,7 +185,7 @@ func volumeItem(d *decoder, n *yaml.Node, key string) (string, bool) {
 	if n.Kind != yaml.MappingNode {
 		text, ok := d.text(n, key, "a volume")
 		if parts := strings.Split(text, ":"); ok && (len(parts) > 3 || len(parts) > 1 && !strings.HasPrefix(parts[1], "/")) {
-			d.problem(n, key, "want SOURCE:TARGET[:ro], with the absolute path of TARGET")
+			d.problem(n, key, "expected SOURCE:TARGET[:ro], with the absolute path of TARGET")
 			return "", false
 		}
 		return text, ok
@@ -209,7 +209,7 @@ func volumeItem(d *decoder, n *yaml.Node, key string) (string, bool) {
 		return "", false
 	}
 	if long.Target == "" || long.Type == "bind" && !strings.HasPrefix(long.Source, "/") {
-		d.problem(n, key, "want absolute paths under target and, for a bind mount, source")
+		d.problem(n, key, "expected absolute paths under target and, for a bind mount, source")
 		return "", false
 	}
 	text := string(long.Target)
@@ -240,7 +240,7 @@ func (volumeType) values() []string { return []string{"bind", "volume"} }
 // setItems stores the items of a list that are right.
 func setItems(d *decoder, n *yaml.Node, key string, to *[]string, item func(*decoder, *yaml.Node, string) (string, bool)) bool {
 	if n.Kind != yaml.SequenceNode {
-		d.problem(n, key, "want a list, have %s", kind(n))
+		d.problem(n, key, "expected a list, found %s", kind(n))
 		return false
 	}
 	list := make([]string, 0, len(n.Content))
@@ -277,7 +277,7 @@ func (h *HealthTest) setNode(d *decoder, n *yaml.Node, key string) bool {
 		return false
 	}
 	if len(words) == 0 || words[0] != "CMD" && words[0] != "CMD-SHELL" && words[0] != "NONE" {
-		d.problem(n, key, "want CMD, CMD-SHELL or NONE as first item")
+		d.problem(n, key, "expected CMD, CMD-SHELL or NONE as first item")
 		return false
 	}
 	*h = words

@@ -81,12 +81,12 @@ func (d *decoder) note(severity Severity, n *yaml.Node, key, text string) {
 func (d *decoder) parse(text []byte) (*yaml.Node, bool) {
 	var doc yaml.Node
 	if line, column, bad := badCharacter(text); bad {
-		d.problem(&yaml.Node{Line: line, Column: column}, "", "nothing of it applies, this is no text in UTF-8")
+		d.problem(&yaml.Node{Line: line, Column: column}, "", "not UTF-8 text, file ignored")
 		return nil, false
 	}
 	if err := yaml.Unmarshal(text, &doc); err != nil {
 		line, column, why := syntaxError(text, err)
-		d.problem(&yaml.Node{Line: line, Column: column}, "", "nothing of it applies, it is not valid YAML: %s", why)
+		d.problem(&yaml.Node{Line: line, Column: column}, "", "invalid YAML, file ignored: %s", why)
 		return nil, false
 	}
 	if line := secondDocument(text); line > 0 {
@@ -100,7 +100,7 @@ func (d *decoder) parse(text []byte) (*yaml.Node, bool) {
 	case isNull(root):
 		return nil, true
 	case root.Kind != yaml.MappingNode:
-		d.problem(root, "", "want keys with values at the top, have %s", kind(root))
+		d.problem(root, "", "expected a mapping (key: value) at the top level, found %s", kind(root))
 		return nil, false
 	}
 	return root, true
@@ -167,21 +167,21 @@ func (d *decoder) setScalar(n *yaml.Node, v reflect.Value, text, key string) boo
 	switch v.Kind() {
 	case reflect.String:
 		if words, ok := v.Interface().(enumerated); ok && !slices.Contains(words.values(), text) {
-			d.problem(n, key, "want %s", oneOf(words.values()))
+			d.problem(n, key, "expected %s", oneOf(words.values()))
 			return false
 		}
 		v.SetString(text)
 	case reflect.Bool:
 		on, known := parseBool(text)
 		if !known {
-			d.problem(n, key, "want true or false")
+			d.problem(n, key, "expected true or false")
 			return false
 		}
 		v.SetBool(on)
 	case reflect.Int:
 		i, ok := number(text, 0, 1<<31-1)
 		if !ok {
-			d.problem(n, key, "want a whole number from 0")
+			d.problem(n, key, "expected a whole number from 0")
 			return false
 		}
 		v.SetInt(int64(i))
@@ -208,7 +208,7 @@ func (d *decoder) setText(n *yaml.Node, to textValue, text, key string) bool {
 // text returns the text of a scalar.
 func (d *decoder) text(n *yaml.Node, key, want string) (string, bool) {
 	if n.Kind != yaml.ScalarNode {
-		d.problem(n, key, "want %s, have %s", want, kind(n))
+		d.problem(n, key, "expected %s, found %s", want, kind(n))
 		return "", false
 	}
 	if n.ShortTag() != "!!binary" {
@@ -239,7 +239,7 @@ func (d *decoder) decodeStruct(n *yaml.Node, v reflect.Value, key string) bool {
 		}
 		f := &keys.fields[index]
 		if given[index] != nil {
-			d.problem(p.key, path, "given twice, as %s too", f.otherName(p.name))
+			d.problem(p.key, path, "duplicate key, also given as %s", f.otherName(p.name))
 			continue
 		}
 		d.tellEffect(p.key, path, p.name, f)
@@ -409,7 +409,7 @@ func clone(v reflect.Value) reflect.Value {
 // decodeList stores the items of a list that are right.
 func (d *decoder) decodeList(n *yaml.Node, v reflect.Value, key string) bool {
 	if n.Kind != yaml.SequenceNode {
-		d.problem(n, key, "want a list, have %s", kind(n))
+		d.problem(n, key, "expected a list, found %s", kind(n))
 		return false
 	}
 	list := reflect.MakeSlice(v.Type(), 0, len(n.Content))
@@ -445,7 +445,7 @@ type pair struct {
 // pairs returns the keys of a mapping in their order, with "<<" merged in.
 func (d *decoder) pairs(n *yaml.Node, key string, depth int) ([]pair, bool) {
 	if n.Kind != yaml.MappingNode {
-		d.problem(n, key, "want keys with values, have %s", kind(n))
+		d.problem(n, key, "expected a mapping (key: value), found %s", kind(n))
 		return nil, false
 	}
 	if depth > maxMerge {
@@ -457,7 +457,7 @@ func (d *decoder) pairs(n *yaml.Node, key string, depth int) ([]pair, bool) {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k, value := resolve(n.Content[i]), n.Content[i+1]
 		if k.Kind != yaml.ScalarNode {
-			d.problem(k, key, "want a word as key, have %s", kind(k))
+			d.problem(k, key, "expected a word as key, found %s", kind(k))
 			continue
 		}
 		if k.ShortTag() == "!!merge" {
@@ -466,7 +466,7 @@ func (d *decoder) pairs(n *yaml.Node, key string, depth int) ([]pair, bool) {
 		}
 		p := pair{k.Value, k, value}
 		if first, twice := at[k.Value]; twice {
-			d.problem(k, join(key, k.Value), "given twice; this one counts, not the one in line %d", own[first].key.Line)
+			d.problem(k, join(key, k.Value), "duplicate key; this value overrides line %d", own[first].key.Line)
 			own[first] = p
 			continue
 		}
@@ -519,7 +519,7 @@ func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag(
 func kind(n *yaml.Node) string {
 	switch n.Kind {
 	case yaml.MappingNode:
-		return "keys with values"
+		return "a mapping"
 	case yaml.SequenceNode:
 		return "a list"
 	}

@@ -18,7 +18,7 @@ func Set(text []byte, key, value string) ([]byte, error) {
 		return nil, err
 	}
 	if len(parts) == 0 {
-		return nil, errors.New("want a key")
+		return nil, errors.New("expected a key")
 	}
 	n, err := valueNode(t, value)
 	if err != nil {
@@ -39,7 +39,7 @@ func Delete(text []byte, key string) ([]byte, error) {
 		return nil, err
 	}
 	if len(parts) == 0 {
-		return nil, errors.New("want a key")
+		return nil, errors.New("expected a key")
 	}
 	return replaceKey(text, parts, nil)
 }

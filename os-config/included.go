@@ -175,7 +175,7 @@ func (d *decoder) composeFile(root *yaml.Node) {
 				}
 			}
 		default:
-			d.problem(key, name, "unknown here; want services, networks, volumes")
+			d.problem(key, name, "unknown here; expected services, networks, volumes")
 		}
 	}
 }

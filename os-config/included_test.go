@@ -25,13 +25,13 @@ func TestParseServices(t *testing.T) {
 			[]string{"web nginx"}, []string{"f:4:26: warning: volumes.other: no effect, it is made as the daemon makes it; to have another, make it with docker first"}},
 		{"a service that is called services", "services: {image: nginx}\n", []string{"services nginx"}, nil},
 		{"mistakes", "services:\n  web: {imge: nginx}\n  db: {image: db, ports: [x]}\nsecrets: {}\n", []string{"db db"}, []string{
-			"f:4:1: secrets: unknown here; want services, networks, volumes",
+			"f:4:1: secrets: unknown here; expected services, networks, volumes",
 			"f:2:9: services.web.imge: unknown key; did you mean image?",
-			"f:3:27: services.db.ports[0]: want [[ADDRESS:]PORT:]PORT[/udp]; put it in quotes",
+			"f:3:27: services.db.ports[0]: expected [[ADDRESS:]PORT:]PORT[/udp]; put it in quotes",
 			"f: services.web: it names no image",
 		}},
 		{"nothing", "", nil, []string{"f: there is no service in it"}},
-		{"no YAML", "a: [", nil, []string{"f:2: nothing of it applies, it is not valid YAML: did not find expected node content"}},
+		{"no YAML", "a: [", nil, []string{"f:2: invalid YAML, file ignored: did not find expected node content"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			services, problems := ParseServices("f", []byte(tt.text))

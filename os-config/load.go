@@ -117,7 +117,7 @@ func (d *decoder) mergeFile(cfg *Config, root, file string) error {
 		return err // there is no copy; a syntax error has been told
 	}
 	if err != nil {
-		d.problem(nil, "", "nothing of it applies, it cannot be read: %v", err)
+		d.problem(nil, "", "cannot be read, file ignored: %v", err)
 	}
 	d.problem(nil, "", "until that is mended, its last good copy applies: %s", GoodCopy(file))
 	d.from(GoodCopy(file))
@@ -143,7 +143,7 @@ func ReadFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() || info.Size() > MaxContent {
-		return nil, fmt.Errorf("read %s: want a regular file of at most %d MiB", path, MaxContent>>20)
+		return nil, fmt.Errorf("read %s: expected a regular file of at most %d MiB", path, MaxContent>>20)
 	}
 	return os.ReadFile(path)
 }

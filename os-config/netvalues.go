@@ -24,7 +24,7 @@ func (h *Hostname) setText(text string) error {
 		good = good && len(label) <= 63 && madeOf(label, "_-") && label[0] != '-' && label[len(label)-1] != '-'
 	}
 	if !good {
-		return errors.New("want a host name: letters, digits and hyphens, at most 64")
+		return errors.New("expected a host name: letters, digits and hyphens, at most 64")
 	}
 	*h = Hostname(name)
 	return nil
@@ -49,7 +49,7 @@ type Address string
 func (a *Address) setText(text string) error {
 	addr, err := netip.ParseAddr(text)
 	if err != nil {
-		return errors.New("want an IP address")
+		return errors.New("expected an IP address")
 	}
 	*a = Address(addr.String())
 	return nil
@@ -61,7 +61,7 @@ type CIDR string
 func (c *CIDR) setText(text string) error {
 	prefix, err := netip.ParsePrefix(text)
 	if err != nil {
-		return errors.New("want an IP address with the length of its network, such as 10.0.0.2/24")
+		return errors.New("expected an IP address with the length of its network, such as 10.0.0.2/24")
 	}
 	*c = CIDR(prefix.String())
 	return nil
@@ -78,7 +78,7 @@ func (h *Host) setText(text string) error {
 	}
 	var name Hostname
 	if name.setText(text) != nil {
-		return errors.New("want a host name or an IP address")
+		return errors.New("expected a host name or an IP address")
 	}
 	*h = Host(name)
 	return nil
@@ -90,7 +90,7 @@ type MTU int
 func (m *MTU) setText(text string) error {
 	n, ok := number(text, 68, 65536)
 	if !ok {
-		return errors.New("want a size of packets in bytes, 68 to 65536")
+		return errors.New("expected a size of packets in bytes, 68 to 65536")
 	}
 	*m = MTU(n)
 	return nil
@@ -104,7 +104,7 @@ func (i *InterfaceKey) setText(text string) error {
 	mac, isMAC := strings.CutPrefix(text, "mac=")
 	switch _, err := path.Match(text, ""); {
 	case isMAC && !madeOf(mac, ":-*?") || !isMAC && !madeOf(text, "._-:@*?[]^"):
-		return errors.New("want the name of an interface, a pattern such as eth*, or mac=52:54:00:12:34:56")
+		return errors.New("expected the name of an interface, a pattern such as eth*, or mac=52:54:00:12:34:56")
 	case err != nil:
 		return errors.New("the pattern's brackets are not closed")
 	case !isMAC && len(text) > 15 && !strings.ContainsAny(text, "*?["):
@@ -130,7 +130,7 @@ func (l *VLANs) setText(text string) error {
 		id, name, named := strings.Cut(strings.TrimSpace(part), ":")
 		n, ok := number(id, 1, 4094)
 		if !ok || named && (!madeOf(name, "._-") || len(name) > 15) {
-			return errors.New("want numbers from 1 to 4094, with or without a name: 100,200:guests")
+			return errors.New("expected numbers from 1 to 4094, with or without a name: 100,200:guests")
 		}
 		list = append(list, VLAN{n, name})
 	}
@@ -155,7 +155,7 @@ type URL string
 
 func (u *URL) setText(text string) error {
 	if parsed, err := url.Parse(text); err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "" {
-		return errors.New("want an address that begins with http:// or https://")
+		return errors.New("expected an address that begins with http:// or https://")
 	}
 	*u = URL(text)
 	return nil
@@ -184,11 +184,11 @@ func (r *DatasourceRef) setText(text string) error {
 	}
 	switch {
 	case name == "url" && new(URL).setText(arg) != nil:
-		return errors.New("want url:https://…")
+		return errors.New("expected url:https://…")
 	case name == "file" && new(AbsPath).setText(arg) != nil:
-		return errors.New("want file:/path")
+		return errors.New("expected file:/path")
 	case name == "tftp" && !strings.Contains(arg, "/"):
-		return errors.New("want tftp:HOST/PATH")
+		return errors.New("expected tftp:HOST/PATH")
 	}
 	*r = DatasourceRef(text)
 	return nil

@@ -55,7 +55,7 @@ func (h *Hash) setText(text string) error {
 	// "!" and "*" are passwords that nothing matches.
 	bare := strings.TrimLeft(text, "!*")
 	if bare != "" && !isHash(bare) || text == "" {
-		return errors.New("want a hash such as $6$…, as openssl passwd -6 makes it; is it complete, and no $ lost to a shell?")
+		return errors.New("expected a hash such as $6$…, as openssl passwd -6 makes it; is it complete, and no $ lost to a shell?")
 	}
 	h.Secret = Secret(text)
 	return nil
@@ -91,7 +91,7 @@ type PrivateKey struct{ Secret }
 func (k *PrivateKey) setText(text string) error {
 	block, _ := pem.Decode([]byte(text))
 	if block == nil || !strings.HasSuffix(block.Type, "PRIVATE KEY") {
-		return errors.New("want a private key in PEM, -----BEGIN … PRIVATE KEY-----")
+		return errors.New("expected a private key in PEM, -----BEGIN … PRIVATE KEY-----")
 	}
 	k.Secret = Secret(text)
 	return nil
@@ -126,14 +126,14 @@ func (p *Proxy) setText(text string) error {
 	}
 	parsed, err := url.Parse(full)
 	if err != nil || parsed.Host == "" {
-		return errors.New("want the address of a proxy such as http://proxy.example.org:3128")
+		return errors.New("expected the address of a proxy such as http://proxy.example.org:3128")
 	}
 	switch parsed.Scheme {
 	case "http", "https", "socks5", "socks5h":
 		*p = Proxy(text)
 		return nil
 	}
-	return errors.New("want the address of a proxy that begins with http://, https:// or socks5://")
+	return errors.New("expected the address of a proxy that begins with http://, https:// or socks5://")
 }
 
 // Reveal returns the address with its password.
@@ -171,10 +171,10 @@ type AuthorizedKey string
 func (k *AuthorizedKey) setText(text string) error {
 	text = strings.TrimSpace(text)
 	if strings.Contains(text, "PRIVATE KEY") {
-		return errors.New("this is a private key, which belongs on one machine only; want the public one, from the .pub file")
+		return errors.New("this is a private key, which belongs on one machine only; use the public one, from the .pub file")
 	}
 	if strings.ContainsAny(text, "\n\r\x00") || !hasPublicKey(text) {
-		return errors.New("want a public key of SSH such as ssh-ed25519 AAAA…; is it complete?")
+		return errors.New("expected a public key of SSH such as ssh-ed25519 AAAA…; is it complete?")
 	}
 	*k = AuthorizedKey(text)
 	return nil
@@ -186,7 +186,7 @@ type KeyList []AuthorizedKey
 
 func (l *KeyList) setNode(d *decoder, n *yaml.Node, key string) bool {
 	if n.Kind != yaml.SequenceNode {
-		d.problem(n, key, "want a list, have %s", kind(n))
+		d.problem(n, key, "expected a list, found %s", kind(n))
 		return false
 	}
 	list := make(KeyList, 0, len(n.Content))
@@ -288,9 +288,9 @@ func checkCertificates(text string) error {
 		case block == nil && n > 0 && strings.TrimSpace(string(rest)) == "":
 			return nil
 		case block == nil:
-			return errors.New("want certificates in PEM, -----BEGIN CERTIFICATE-----")
+			return errors.New("expected certificates in PEM, -----BEGIN CERTIFICATE-----")
 		case strings.HasSuffix(block.Type, "PRIVATE KEY"):
-			return errors.New("there is a private key in it; want certificates only")
+			return errors.New("there is a private key in it; use certificates only")
 		}
 		rest = after
 	}

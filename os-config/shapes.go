@@ -29,7 +29,7 @@ func (l *StringList) setNode(d *decoder, n *yaml.Node, key string) bool {
 // texts returns the scalars of a list.
 func (d *decoder) texts(n *yaml.Node, key string) ([]string, bool) {
 	if n.Kind != yaml.SequenceNode {
-		d.problem(n, key, "want a text or a list, have %s", kind(n))
+		d.problem(n, key, "expected a text or a list, found %s", kind(n))
 		return nil, false
 	}
 	list, ok := make([]string, 0, len(n.Content)), true

@@ -33,7 +33,7 @@ func replaceKey(text []byte, path []string, value *yaml.Node) ([]byte, error) {
 	}
 	root := doc.Content[0]
 	if root.Kind != yaml.MappingNode {
-		return nil, fmt.Errorf("the file holds %s; want keys with values", kind(root))
+		return nil, fmt.Errorf("the file holds %s; expected a mapping (key: value)", kind(root))
 	}
 	path = asWritten(root, path)
 	if value == nil {

@@ -56,11 +56,11 @@ func (m *Mount) setNode(d *decoder, n *yaml.Node, key string) bool {
 		return false
 	}
 	if m.Device == "" {
-		d.problem(n, key, "want a device as first field")
+		d.problem(n, key, "expected a device as first field")
 		return false
 	}
 	if m.Path != "" && m.Path[0] != '/' && !(m.IsSwap() || m.Path == "none" || m.Path == "swap") {
-		d.problem(n.Content[1], key+"[1]", "want the absolute path of a directory")
+		d.problem(n.Content[1], key+"[1]", "expected the absolute path of a directory")
 		return false
 	}
 	if m.IsSwap() || m.Path == "none" || m.Path == "swap" {
@@ -73,12 +73,12 @@ func (m *Mount) setNode(d *decoder, n *yaml.Node, key string) bool {
 // not given.
 func (f *MountFields) setNode(d *decoder, n *yaml.Node, key string) bool {
 	if n.Kind != yaml.SequenceNode {
-		d.problem(n, key, "want a list [device, path, type, options, dump, pass], have %s", kind(n))
+		d.problem(n, key, "expected a list [device, path, type, options, dump, pass], found %s", kind(n))
 		return false
 	}
 	to := []any{&f.Device, &f.Path, &f.Type, &f.Options, &f.Dump, &f.Pass}
 	if len(n.Content) == 0 || len(n.Content) > len(to) {
-		d.problem(n, key, "want 1 to 6 fields [device, path, type, options, dump, pass], have %d", len(n.Content))
+		d.problem(n, key, "expected 1 to 6 fields [device, path, type, options, dump, pass], found %d", len(n.Content))
 		return false
 	}
 	ok := true
@@ -153,7 +153,7 @@ func (l *DiskLayout) setNode(d *decoder, n *yaml.Node, key string) bool {
 		*l = DiskLayout{Parts: parts}
 		return true
 	}
-	d.problem(n, key, "want true, false, remove, or a list of sizes in percent")
+	d.problem(n, key, "expected true, false, remove, or a list of sizes in percent")
 	return false
 }
 
@@ -161,7 +161,7 @@ func (p *Partition) setNode(d *decoder, n *yaml.Node, key string) bool {
 	size := n
 	if n.Kind == yaml.SequenceNode {
 		if len(n.Content) != 2 {
-			d.problem(n, key, "want [PERCENT, TYPE]")
+			d.problem(n, key, "expected [PERCENT, TYPE]")
 			return false
 		}
 		size = resolve(n.Content[0])
@@ -173,7 +173,7 @@ func (p *Partition) setNode(d *decoder, n *yaml.Node, key string) bool {
 	}
 	percent, err := strconv.Atoi(size.Value)
 	if err != nil || percent < 1 || percent > 100 {
-		d.problem(size, key, "want a size in percent, 1 to 100")
+		d.problem(size, key, "expected a size in percent, 1 to 100")
 		return false
 	}
 	p.Percent = percent

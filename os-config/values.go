@@ -59,7 +59,7 @@ type AbsPath string
 
 func (p *AbsPath) setText(text string) error {
 	if !path.IsAbs(text) || strings.ContainsRune(text, 0) || path.Clean(text) == "/" {
-		return errors.New("want the absolute path of a file")
+		return errors.New("expected the absolute path of a file")
 	}
 	*p = AbsPath(path.Clean(text))
 	return nil
@@ -72,7 +72,7 @@ type SigningKey string
 func (k *SigningKey) setText(text string) error {
 	raw, err := base64.StdEncoding.DecodeString(text)
 	if err != nil || len(raw) != 2+8+32 || string(raw[:2]) != "Ed" {
-		return errors.New("want a public key of minisign, which begins with RW")
+		return errors.New("expected a public key of minisign, which begins with RW")
 	}
 	*k = SigningKey(text)
 	return nil
@@ -84,7 +84,7 @@ type Mode fs.FileMode
 func (m *Mode) setText(text string) error {
 	n, err := strconv.ParseUint(strings.TrimPrefix(text, "0o"), 8, 12)
 	if err != nil {
-		return errors.New(`want octal permissions such as "0644"`)
+		return errors.New(`expected octal permissions such as "0644"`)
 	}
 	*m = Mode(n)
 	return nil
@@ -99,7 +99,7 @@ type Owner string
 func (o *Owner) setText(text string) error {
 	user, group, both := strings.Cut(text, ":")
 	if !isUserName(user) && !madeOf(user, "") || both && !isUserName(group) && !madeOf(group, "") {
-		return errors.New("want USER or USER:GROUP")
+		return errors.New("expected USER or USER:GROUP")
 	}
 	*o = Owner(text)
 	return nil
@@ -110,7 +110,7 @@ type UserName string
 
 func (u *UserName) setText(text string) error {
 	if !isUserName(text) {
-		return errors.New("want a name of letters, digits, hyphens and underscores, at most 32, that begins with a letter")
+		return errors.New("expected a name of letters, digits, hyphens and underscores, at most 32, that begins with a letter")
 	}
 	*u = UserName(text)
 	return nil
@@ -125,7 +125,7 @@ type UserID string
 
 func (u *UserID) setText(text string) error {
 	if _, ok := number(text, 0, 1<<31-1); !ok {
-		return errors.New("want the number of a user")
+		return errors.New("expected the number of a user")
 	}
 	*u = UserID(text)
 	return nil
@@ -139,7 +139,7 @@ type Date string
 
 func (d *Date) setText(text string) error {
 	if _, err := time.Parse(time.DateOnly, text); err != nil {
-		return errors.New("want a day such as 2030-12-31")
+		return errors.New("expected a day such as 2030-12-31")
 	}
 	*d = Date(text)
 	return nil
@@ -156,7 +156,7 @@ func (t *Toggle) setText(text string) error {
 	case text == "unchanged":
 		*t = ""
 	default:
-		return errors.New("want true, false or unchanged")
+		return errors.New("expected true, false or unchanged")
 	}
 	return nil
 }
@@ -175,7 +175,7 @@ type EtcHosts string
 func (e *EtcHosts) setText(text string) error {
 	on, known := parseBool(text)
 	if !known && text != "localhost" && text != "template" {
-		return errors.New("want true, false or localhost")
+		return errors.New("expected true, false or localhost")
 	}
 	*e = EtcHosts(strconv.FormatBool(on || !known))
 	return nil
@@ -187,7 +187,7 @@ type ResizeRootFS string
 func (r *ResizeRootFS) setText(text string) error {
 	on, known := parseBool(text)
 	if !known && text != "noblock" {
-		return errors.New("want true, false or noblock")
+		return errors.New("expected true, false or noblock")
 	}
 	*r = ResizeRootFS(text)
 	if known {
@@ -206,7 +206,7 @@ func (g *GrowMode) setText(text string) error {
 	case "off", "false", "no":
 		*g = "off"
 	default:
-		return errors.New("want auto, growpart or off")
+		return errors.New("expected auto, growpart or off")
 	}
 	return nil
 }
@@ -217,7 +217,7 @@ type Port uint16
 func (p *Port) setText(text string) error {
 	n, ok := number(text, 1, 65535)
 	if !ok {
-		return errors.New("want a port number, 1 to 65535")
+		return errors.New("expected a port number, 1 to 65535")
 	}
 	*p = Port(n)
 	return nil
@@ -229,7 +229,7 @@ type ShutdownTimeout int
 func (s *ShutdownTimeout) setText(text string) error {
 	n, ok := number(text, 0, 86400)
 	if !ok || n > 0 && n < 5 {
-		return errors.New("want 0, or a number of seconds from 5")
+		return errors.New("expected 0, or a number of seconds from 5")
 	}
 	*s = ShutdownTimeout(n)
 	return nil
@@ -241,7 +241,7 @@ type Signed int
 func (s *Signed) setText(text string) error {
 	n, err := strconv.Atoi(text)
 	if err != nil {
-		return errors.New("want a whole number")
+		return errors.New("expected a whole number")
 	}
 	*s = Signed(n)
 	return nil
@@ -253,7 +253,7 @@ type Decimal string
 func (d *Decimal) setText(text string) error {
 	n, err := strconv.ParseFloat(text, 64)
 	if err != nil || !(n >= 0 && n < 1e9) {
-		return errors.New("want a number such as 1.5")
+		return errors.New("expected a number such as 1.5")
 	}
 	*d = Decimal(text)
 	return nil
@@ -269,7 +269,7 @@ func (d *Duration) setText(text string) error {
 	}
 	span, err := time.ParseDuration(text)
 	if err != nil || span < 0 {
-		return errors.New("want a time span such as 1m30s")
+		return errors.New("expected a time span such as 1m30s")
 	}
 	*d = Duration(span)
 	return nil
@@ -283,7 +283,7 @@ type Size string
 
 func (s *Size) setText(text string) error {
 	if _, ok := parseSize(text); !ok && text != "auto" && text != "-1" {
-		return errors.New("want a size such as 512M or 2G")
+		return errors.New("expected a size such as 512M or 2G")
 	}
 	*s = Size(text)
 	return nil
@@ -344,7 +344,7 @@ type Timezone string
 func (t *Timezone) setText(text string) error {
 	for part := range strings.SplitSeq(text, "/") {
 		if len(text) > 64 || !madeOf(part, "_+-") {
-			return errors.New("want a time zone such as Europe/Berlin")
+			return errors.New("expected a time zone such as Europe/Berlin")
 		}
 	}
 	*t = Timezone(text)
@@ -357,7 +357,7 @@ type Module string
 func (m *Module) setText(text string) error {
 	name, _, _ := strings.Cut(text, " ")
 	if !madeOf(name, "_-") {
-		return errors.New("want the name of a kernel module, with parameters behind it")
+		return errors.New("expected the name of a kernel module, with parameters behind it")
 	}
 	*m = Module(text)
 	return nil
@@ -368,7 +368,7 @@ type Sysctls map[string]string
 
 func (Sysctls) checkKey(name string) error {
 	if !madeOf(name, "._-/*@:") || strings.Contains(name, "..") || strings.ContainsAny(name[:1], "./") {
-		return errors.New("want the name of a kernel setting such as net.ipv4.ip_forward")
+		return errors.New("expected the name of a kernel setting such as net.ipv4.ip_forward")
 	}
 	return nil
 }
@@ -394,7 +394,7 @@ func (d *Device) setText(text string) error {
 			(text[0] != '/' || strings.HasPrefix(text, "/dev/"))
 	}
 	if !good {
-		return errors.New("want a device: /dev/…, LABEL=… or UUID=…")
+		return errors.New("expected a device: /dev/…, LABEL=… or UUID=…")
 	}
 	*d = Device(text)
 	return nil
@@ -411,7 +411,7 @@ type MountOptions string
 func (o *MountOptions) setText(text string) error {
 	for option := range strings.SplitSeq(text, ",") {
 		if option == "" && text != "" || strings.ContainsAny(option, " \t\n\x00") {
-			return errors.New("want options of mount with commas between them and no blanks")
+			return errors.New("expected options of mount with commas between them and no blanks")
 		}
 	}
 	*o = MountOptions(text)
@@ -423,7 +423,7 @@ type FSType string
 
 func (f *FSType) setText(text string) error {
 	if !madeOf(text, "._-") {
-		return errors.New("want a kind of file system such as ext4")
+		return errors.New("expected a kind of file system such as ext4")
 	}
 	*f = FSType(text)
 	return nil
@@ -434,7 +434,7 @@ type FSPartition string
 
 func (p *FSPartition) setText(text string) error {
 	if _, ok := number(text, 1, 255); !ok && text != "auto" && text != "any" && text != "none" {
-		return errors.New("want the number of a partition, auto, any or none")
+		return errors.New("expected the number of a partition, auto, any or none")
 	}
 	*p = FSPartition(text)
 	return nil
@@ -445,7 +445,7 @@ type PowerDelay string
 
 func (p *PowerDelay) setText(text string) error {
 	if _, ok := number(strings.TrimPrefix(text, "+"), 0, 1<<20); !ok && text != "now" {
-		return errors.New("want now, or minutes such as +5")
+		return errors.New("expected now, or minutes such as +5")
 	}
 	*p = PowerDelay(text)
 	return nil
@@ -501,7 +501,7 @@ func (e *Encoding) setText(text string) error {
 	case "gz+b64", "gz+base64", "gzip+b64", "gzip+base64":
 		*e = Encoding{base64: true, gzip: true}
 	default:
-		return errors.New("want b64, gz or gz+b64")
+		return errors.New("expected b64, gz or gz+b64")
 	}
 	return nil
 }

@@ -116,7 +116,7 @@ func TestRememberGood(t *testing.T) {
 		if cfg.Hostname != "own" || cfg.FQDN != "user.example.org" {
 			t.Errorf("host name %s, FQDN %s; want the last good ones", cfg.Hostname, cfg.FQDN)
 		}
-		for _, want := range []string{layout.CloudConfig + ":2: nothing of it applies", "its last good copy applies: " + layout.LastGoodDir} {
+		for _, want := range []string{layout.CloudConfig + ":2: invalid YAML, file ignored", "its last good copy applies: " + layout.LastGoodDir} {
 			if !strings.Contains(problems, want) {
 				t.Errorf("problems = %s; want %q", problems, want)
 			}

@@ -221,7 +221,7 @@ func (k *PublicKeys) UnmarshalYAML(n *yaml.Node) error {
 		}
 		return nil
 	}
-	return fmt.Errorf("line %d: want public keys", n.Line)
+	return fmt.Errorf("line %d: expected public keys", n.Line)
 }
 
 // SetHostname names the machine; no name leaves it without one.

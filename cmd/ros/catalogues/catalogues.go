@@ -130,7 +130,7 @@ func (s Store) Refresh(ctx context.Context, name string, r osconfig.Repository, 
 
 func (s Store) refresh(ctx context.Context, name string, r osconfig.Repository, download func(context.Context, string) ([]byte, error)) (Catalogue, error) {
 	if r.URL == "" || r.PublicKey == "" {
-		return Catalogue{}, fmt.Errorf("rancher.repositories.%s: want url and public_key", name)
+		return Catalogue{}, fmt.Errorf("rancher.repositories.%s: expected url and public_key", name)
 	}
 	text, err := download(ctx, string(r.URL))
 	if err != nil {

@@ -64,7 +64,7 @@ func TestRefresh(t *testing.T) {
 		}, `x: service x: image "nginx:1" is not pinned`, 2},
 		{"unknown key", func(*osconfig.Repository) { p.publish("serial: 3\nservices: {}\n") }, "services", 2},
 		{"newer", func(*osconfig.Repository) { p.publish("serial: 3\n" + web) }, "", 3},
-		{"without a key", func(r *osconfig.Repository) { r.PublicKey = "" }, "rancher.repositories.core: want url and public_key", 3},
+		{"without a key", func(r *osconfig.Repository) { r.PublicKey = "" }, "rancher.repositories.core: expected url and public_key", 3},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := repository

@@ -162,7 +162,7 @@ func TestServiceRefresh(t *testing.T) {
 		want string
 	}{
 		{"enable sail", exitFailed, "there is no service sail in the catalogue"},
-		{"refresh none", exitFailed, "catalogue none: rancher.repositories.none: want url and public_key"},
+		{"refresh none", exitFailed, "catalogue none: rancher.repositories.none: expected url and public_key"},
 		{"refresh", exitOK, "Catalogue core: serial 4, 1 entries."},
 		{"list -a", exitOK, "moves, from core: ros service enable sail"},
 		{"enable sail", exitOK, "Enabled sail: sail."},

@@ -39,7 +39,7 @@ func CloudInit(text []byte) (Network, error) {
 	case 2:
 		return version2(node)
 	}
-	return Network{}, fmt.Errorf("network configuration of version %d; want version: 1 or version: 2", doc.Version)
+	return Network{}, fmt.Errorf("network configuration of version %d; expected version: 1 or version: 2", doc.Version)
 }
 
 // A list is a list of texts, or words in one text.

@@ -87,7 +87,7 @@ func (b *Builder) Network() (Network, error) {
 		case n.Interfaces[i.key] != nil:
 			b.Problem("%s: another interface is also %s", id, i.key)
 		case strings.ContainsFunc(i.key, unicode.IsSpace) || len(i.key) > maxKey && !strings.HasPrefix(i.key, "mac="):
-			b.Problem("%.40q: want a hardware address, or the name of an interface", i.key)
+			b.Problem("%.40q: expected a hardware address, or the name of an interface", i.key)
 		default:
 			n.Interfaces[i.key] = i
 		}
@@ -108,7 +108,7 @@ func (b *Builder) Problem(format string, args ...any) {
 // id that can be none.
 func (b *Builder) Interface(id string) *Interface {
 	if !isName(id) {
-		b.Problem("%.40q: want the name of an interface", id)
+		b.Problem("%.40q: expected the name of an interface", id)
 		return nil
 	}
 	if i := b.links[id]; i != nil {
@@ -128,7 +128,7 @@ func (b *Builder) Known(id string) *Interface { return b.links[id] }
 // MatchName makes an interface those whose name a pattern matches.
 func (b *Builder) MatchName(i *Interface, pattern string) {
 	if !isName(pattern) {
-		b.Problem("%.40q: want a pattern of names", pattern)
+		b.Problem("%.40q: expected a pattern of names", pattern)
 		return
 	}
 	i.key = pattern
@@ -138,7 +138,7 @@ func (b *Builder) MatchName(i *Interface, pattern string) {
 func (b *Builder) MatchMAC(i *Interface, mac string) {
 	hw, err := net.ParseMAC(mac)
 	if err != nil {
-		b.Problem("%.40q: want a hardware address", mac)
+		b.Problem("%.40q: expected a hardware address", mac)
 		return
 	}
 	i.key = "mac=" + hw.String()
@@ -163,7 +163,7 @@ func (b *Builder) Gateway(i *Interface, gateway string) {
 	addr, err := netip.ParseAddr(strings.TrimSpace(gateway))
 	switch {
 	case err != nil:
-		b.Problem("%.60q: want the address of a gateway", gateway)
+		b.Problem("%.60q: expected the address of a gateway", gateway)
 	case addr.Is4() && i.Gateway == "":
 		i.Gateway = addr.String()
 	case addr.Is6() && i.GatewayIPv6 == "":
@@ -192,7 +192,7 @@ func (b *Builder) Route(i *Interface, to, mask, via string, metric int) {
 	if via != "" {
 		addr, err := netip.ParseAddr(via)
 		if err != nil || addr.Zone() != "" {
-			b.Problem("route to %s: %.60q: want the address of a gateway", p, via)
+			b.Problem("route to %s: %.60q: expected the address of a gateway", p, via)
 			return
 		}
 		via = addr.String()
@@ -211,7 +211,7 @@ func (b *Builder) Route(i *Interface, to, mask, via string, metric int) {
 // MTU sets the largest packet size in bytes; 0 leaves it.
 func (b *Builder) MTU(i *Interface, mtu int) {
 	if mtu != 0 && (mtu < 68 || mtu > 65536) {
-		b.Problem("%d: want an MTU", mtu)
+		b.Problem("%d: expected an MTU", mtu)
 		return
 	}
 	i.MTU = mtu
@@ -220,7 +220,7 @@ func (b *Builder) MTU(i *Interface, mtu int) {
 // VLAN adds a VLAN on top of an interface and returns it.
 func (b *Builder) VLAN(parent *Interface, id int, name string) *Interface {
 	if id < 1 || id > 4094 {
-		b.Problem("%d: want a VLAN id, 1 to 4094", id)
+		b.Problem("%d: expected a VLAN id, 1 to 4094", id)
 		return nil
 	}
 	if !isLinkName(name) {
@@ -238,7 +238,7 @@ func (b *Builder) Nameservers(servers ...string) {
 	for _, s := range servers {
 		addr, err := netip.ParseAddr(strings.TrimSpace(s))
 		if err != nil {
-			b.Problem("%.60q: want the address of a name server", s)
+			b.Problem("%.60q: expected the address of a name server", s)
 			continue
 		}
 		if text := addr.String(); !slices.Contains(b.dns.Nameservers, text) {
@@ -251,7 +251,7 @@ func (b *Builder) Nameservers(servers ...string) {
 func (b *Builder) Search(domains ...string) {
 	for _, d := range domains {
 		if !isName(d) {
-			b.Problem("%.60q: want a domain", d)
+			b.Problem("%.60q: expected a domain", d)
 			continue
 		}
 		if !slices.Contains(b.dns.Search, d) {
@@ -267,7 +267,7 @@ func parsePrefix(address, mask string) (netip.Prefix, error) {
 	}
 	addr, err := netip.ParseAddr(address)
 	if err != nil {
-		return netip.Prefix{}, fmt.Errorf("%.60q: want an address with prefix length", address)
+		return netip.Prefix{}, fmt.Errorf("%.60q: expected an address with prefix length", address)
 	}
 	if bits, err := strconv.Atoi(mask); err == nil {
 		if p := netip.PrefixFrom(addr, bits); p.IsValid() {
@@ -279,7 +279,7 @@ func parsePrefix(address, mask string) (netip.Prefix, error) {
 			return netip.PrefixFrom(addr, bits), nil
 		}
 	}
-	return netip.Prefix{}, fmt.Errorf("address %s: %.60q: want a prefix length or netmask", addr, mask)
+	return netip.Prefix{}, fmt.Errorf("address %s: %.60q: expected a prefix length or netmask", addr, mask)
 }
 
 // isName holds for names that mislead no reader of files made of them.

@@ -171,7 +171,7 @@ func redact(address string) string {
 func Download(ctx context.Context, address string) ([]byte, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" {
-		return nil, errors.New("want an address such as https://host/path")
+		return nil, errors.New("expected an address such as https://host/path")
 	}
 	switch u.Scheme {
 	case "tftp":
@@ -182,7 +182,7 @@ func Download(ctx context.Context, address string) ([]byte, error) {
 		return data, err
 	case "http", "https":
 	default:
-		return nil, fmt.Errorf("%s: want http, https or tftp", redact(address))
+		return nil, fmt.Errorf("%s: expected http, https or tftp", redact(address))
 	}
 	c := newClient(address)
 	c.base, c.limit = address, downloadLimit

@@ -32,10 +32,10 @@ func TestDownload(t *testing.T) {
 		{base + "/refused?token=secret", "", "answer 403"},
 		{base + "/round", "", "sent on and on"},
 		{base + "/large", "", "larger than 16 MiB"},
-		{"ftp://example.org/x", "", "want http, https or tftp"},
-		{"/x", "", "want an address"},
-		{"http://[::1", "", "want an address"},
-		{"tftp://127.0.0.1", "", "want the name of a file"},
+		{"ftp://example.org/x", "", "expected http, https or tftp"},
+		{"/x", "", "expected an address"},
+		{"http://[::1", "", "expected an address"},
+		{"tftp://127.0.0.1", "", "expected the name of a file"},
 	}
 	for _, tt := range tests {
 		got, err := Download(bounded(t), tt.address)

@@ -58,7 +58,7 @@ func gce(ctx context.Context, base string) (datasource.Result, error) {
 		plain, err := decodeBase64(data)
 		res.UserData, errs = plain, append(errs, err)
 	default:
-		errs = append(errs, fmt.Errorf("user-data-encoding %.40q: want base64", encoding))
+		errs = append(errs, fmt.Errorf("user-data-encoding %.40q: expected base64", encoding))
 	}
 	return res, errors.Join(errs...)
 }

@@ -175,7 +175,7 @@ func over(ask func(ctx context.Context, base string) (datasource.Result, error))
 
 func checkBase(base string) error {
 	if u, err := url.Parse(base); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return errors.New("want an address such as http://host behind the colon, or nothing")
+		return errors.New("expected an address such as http://host behind the colon, or nothing")
 	}
 	return nil
 }
@@ -261,7 +261,7 @@ func userDataOnly(name string, data []byte) datasource.Result {
 
 func file(name, place string, m Machine) ([]Source, error) {
 	if !strings.HasPrefix(place, "/") {
-		return nil, errors.New("want an absolute path behind the colon")
+		return nil, errors.New("expected an absolute path behind the colon")
 	}
 	return []Source{{Name: name, Place: place, Fetch: func(context.Context) (datasource.Result, error) {
 		data, err := datasource.FromFS(m.Files)(strings.TrimPrefix(place, "/"))
@@ -274,7 +274,7 @@ func file(name, place string, m Machine) ([]Source, error) {
 
 func download(name, place string, _ Machine) ([]Source, error) {
 	if u, err := url.Parse(place); err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "tftp"}, u.Scheme) {
-		return nil, errors.New("want an address behind the colon: http, https or tftp")
+		return nil, errors.New("expected an address behind the colon: http, https or tftp")
 	}
 	return []Source{{Name: name, Place: redact(place), Network: true, Fetch: func(ctx context.Context) (datasource.Result, error) {
 		data, err := Download(ctx, place)

@@ -207,7 +207,7 @@ func guestinfoNetwork(get func(key string) string) (netdata.Network, error) {
 			break
 		}
 		if name == "" && mac == "" {
-			b.Problem("interface.%d: want a name or mac", n)
+			b.Problem("interface.%d: expected a name or mac", n)
 			continue
 		}
 		i := b.Interface(cmp.Or(name, mac))

@@ -40,7 +40,7 @@ func Get(ctx context.Context, server, file string, maxSize int) ([]byte, error) 
 
 func get(ctx context.Context, server, file string, maxSize int) ([]byte, error) {
 	if file == "" || strings.ContainsRune(file, 0) {
-		return nil, errors.New("want the name of a file")
+		return nil, errors.New("expected the name of a file")
 	}
 	if _, _, err := net.SplitHostPort(server); err != nil {
 		server = net.JoinHostPort(strings.Trim(server, "[]"), "69")

@@ -125,7 +125,7 @@ func (p *parser) addArchive(ctx context.Context, pt part, depth int) {
 			err = item.Decode(&keys)
 		}
 		if err != nil {
-			p.problem(part{where: where}, errors.New("want a text, or the keys type and content"))
+			p.problem(part{where: where}, errors.New("expected a text, or the keys type and content"))
 			continue
 		}
 		p.add(ctx, part{where: where, kind: keys.Type, name: keys.Filename, data: []byte(keys.Content)}, depth+1)

@@ -53,7 +53,7 @@ const (
 )
 
 // ErrKind means that user data is none of the kinds that are understood.
-var ErrKind = errors.New(`want "#cloud-config", "#!", "#include", "#cloud-config-archive", "#compose" or "Content-Type:" at the beginning`)
+var ErrKind = errors.New(`expected "#cloud-config", "#!", "#include", "#cloud-config-archive", "#compose" or "Content-Type:" at the beginning`)
 
 // A Fetch gets what lies at an address of an #include; for once, also if it
 // can no more be got, what lay there the first time.

@@ -106,9 +106,9 @@ func TestParse(t *testing.T) {
 		}(), errs: "more than 32 addresses"},
 
 		{name: "archive", data: "#cloud-config-archive\n- type: text/cloud-config\n  content: |\n    a: 1\n- |\n  #!/bin/sh\n  echo\n- type: text/x-shellscript-per-once\n  filename: x.sh\n  content: echo\n- [1]\n",
-			configs: []string{"a: 1\n"}, scripts: []Script{{Body: []byte(sh)}, {"x.sh", []byte("echo"), OnceEver}}, errs: "item 4: want a text, or the keys"},
+			configs: []string{"a: 1\n"}, scripts: []Script{{Body: []byte(sh)}, {"x.sh", []byte("echo"), OnceEver}}, errs: "item 4: expected a text, or the keys"},
 		{name: "archive that is none", data: "#cloud-config-archive\na: b\n", errs: "archive: "},
-		{name: "archive of itself", data: "#cloud-config-archive\n- &a [*a]\n", errs: "item 1: want"},
+		{name: "archive of itself", data: "#cloud-config-archive\n- &a [*a]\n", errs: "item 1: expected"},
 
 		{name: "parts", data: multipart(
 			"Content-Type: text/cloud-config; charset=\"us-ascii\"\nContent-Disposition: attachment; filename=\"first.yml\"\n\n"+config,
@@ -126,7 +126,7 @@ func TestParse(t *testing.T) {
 		}},
 		{name: "the first line counts over the type", data: multipart("Content-Type: text/x-shellscript\n\n" + config), configs: []string{config}},
 		{name: "parts of parts", data: multipart(strings.ReplaceAll(multipart("Content-Type: text/plain\n\n"+config, "Content-Type: text/plain\n\nx"), "==B==", "==C==")),
-			configs: []string{config}, errs: "part 1 part 2: want"},
+			configs: []string{config}, errs: "part 1 part 2: expected"},
 		{name: "packed parts", data: zip(t, multipart("Content-Type: text/cloud-config\n\n"+config)), configs: []string{config}},
 		{name: "bad parts", data: multipart(
 			"Content-Type: text/plain\nContent-Disposition: attachment; filename=a.txt\n\nhello",
@@ -135,7 +135,7 @@ func TestParse(t *testing.T) {
 			"Content-Type: ;;\n\nx",
 			"Content-Type: text/part-handler\n\nx",
 			"Content-Type: text/cloud-config\n\n"+config,
-		), configs: []string{config}, errs: "part 1 (\"a.txt\"): want\npart 2: base64\npart 3: unknown Content-Transfer-Encoding\npart 4: Content-Type\npart 5: \"x\" is not"},
+		), configs: []string{config}, errs: "part 1 (\"a.txt\"): expected\npart 2: base64\npart 3: unknown Content-Transfer-Encoding\npart 4: Content-Type\npart 5: \"x\" is not"},
 		{name: "no boundary", data: "Content-Type: multipart/mixed\n\nx", errs: "no boundary"},
 		{name: "parts that end early", data: "Content-Type: multipart/mixed; boundary=B\n\n--B\nContent-Type: text/cloud-config\n\na: 1\n", errs: "part 1: "},
 		{name: "one part", data: "MIME-Version: 1.0\nContent-Type: text/x-shellscript\n\necho\n", scripts: []Script{{Body: []byte("echo\n")}}},
