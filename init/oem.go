@@ -37,7 +37,7 @@ func mountOEM(_ context.Context, b *boot) error {
 		fstype = device.Info.Type
 	}
 	if fstype == "" {
-		return fmt.Errorf("%s has no file system that is known; set rancher.state.oem_fstype", device.Path)
+		return fmt.Errorf("unknown file system on %s; set rancher.state.oem_fstype", device.Path)
 	}
 	b.drivers.filesystem(fstype)
 	err = b.mount(mount{source: device.Path, target: layout.OEMDir, fstype: fstype, flags: unix.MS_RDONLY | nosuid | nodev | noexec})

@@ -25,7 +25,7 @@ func TestOEM(t *testing.T) {
 		{name: "another device and type", cmdline: "rancher.state.oem_dev=/dev/vda rancher.state.oem_fstype=vfat",
 			devices: []blockdev.Device{disk("vda", "", "")}, want: []string{"mount /dev/vda (vfat) on /usr/share/ros/oem"}},
 		{name: "no file system", cmdline: "rancher.state.oem_dev=/dev/vda rancher.state.oem_fstype=auto",
-			devices: []blockdev.Device{disk("vda", "", "")}, failure: "/dev/vda has no file system that is known"},
+			devices: []blockdev.Device{disk("vda", "", "")}, failure: "unknown file system on /dev/vda"},
 		{name: "asked for and missing", cmdline: "rancher.state.oem_dev=UUID=12", failure: "no device UUID=12 after 10s"},
 		{name: "two", devices: []blockdev.Device{oem, disk("sdd", "ext4", "RANCHER_OEM")}, failure: "ambiguous: /dev/sdc1, /dev/sdd"},
 		{name: "nonsense", cmdline: "rancher.state.oem_dev=sda", failure: "rancher.state.oem_dev: "},

@@ -273,7 +273,7 @@ func mountState(_ context.Context, b *boot) error {
 func (b *boot) mountStateDevice(d blockdev.Device) error {
 	fstype := b.state.fstypeOn(d)
 	if fstype == "" {
-		return fmt.Errorf("%s has no file system that is known; set rancher.state.fstype", d.Path)
+		return fmt.Errorf("unknown file system on %s; set rancher.state.fstype", d.Path)
 	}
 	b.drivers.filesystem(fstype)
 	target := layout.StateDir

@@ -42,7 +42,7 @@ func TestState(t *testing.T) {
 		{name: "other file system", cmdline: "rancher.state.dev=/dev/vda", devices: []blockdev.Device{disk("vda", "xfs", "x")}, want: []string{"mount /dev/vda (xfs) on /state"}},
 		{name: "fstype given", cmdline: "rancher.state.dev=/dev/vda rancher.state.fstype=bcachefs", devices: []blockdev.Device{blank2}, want: []string{"mount /dev/vda (bcachefs) on /state"}},
 		{name: "no file system", cmdline: "rancher.state.dev=/dev/vda rancher.state.fstype=auto", devices: []blockdev.Device{blank2}, want: []string{inRAM},
-			failure: "mount-state cause=\"/dev/vda has no file system that is known"},
+			failure: "mount-state cause=\"unknown file system on /dev/vda"},
 		{name: "directory", cmdline: "rancher.state.directory=../sub/x", devices: []blockdev.Device{state},
 			want: []string{fsck + "/dev/sdb1", "mount /dev/sdb1 (ext4) on /run/bulkhead/state-disk", "bind /run/bulkhead/state-disk/sub/x to /state"}},
 		{name: "two", devices: []blockdev.Device{state, disk("sdc", "ext4", "RANCHER_STATE")}, want: []string{inRAM},

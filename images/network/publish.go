@@ -215,8 +215,8 @@ func (p *publisher) plugged() bool {
 	return false
 }
 
-// markReady tells the orchestrator that this is as good as it gets for now,
-// with the reason if it is none to be glad of.
+// markReady reports that the network is as ready as it will get. reason is set
+// if it is not usable.
 func (p *publisher) markReady(reason string) error {
 	f, err := os.OpenFile(p.dir+"/ready", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if errors.Is(err, fs.ErrExist) {

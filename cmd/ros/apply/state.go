@@ -95,4 +95,4 @@ func Apply(ctx context.Context, root, kernelLine string, carry func(State) error
 }
 
 // ErrPart: not all of a configuration could be applied.
-var ErrPart = errors.New("not all of it is in force; ros config apply tries all of it again")
+var ErrPart = errors.New("configuration partly applied; run ros config apply to retry")

@@ -146,7 +146,7 @@ func (s Store) refresh(ctx context.Context, name string, r osconfig.Repository, 
 	}
 	// One that cannot be read any more, or is of another key, has no say.
 	if before, err := s.Get(name, r); err == nil && c.Serial < before.Serial {
-		return c, fmt.Errorf("its serial %d is smaller than %d, which is here", c.Serial, before.Serial)
+		return c, fmt.Errorf("older than the stored catalogue (serial %d < %d)", c.Serial, before.Serial)
 	}
 	file, err := json.Marshal(kept{Text: string(text), Signature: string(signature)})
 	if err != nil {

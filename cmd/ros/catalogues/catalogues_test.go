@@ -58,7 +58,7 @@ func TestRefresh(t *testing.T) {
 		{"signed", func(*osconfig.Repository) { p.publish("serial: 2\n" + web) }, "", 2},
 		{"changed on the way", func(*osconfig.Repository) { p.content["https://a/c.yml"] += "# more\n" }, "is not signed with public_key", 2},
 		{"of somebody else", func(*osconfig.Repository) { p.content = other.content; other.publish("serial: 9\n" + web) }, "is not signed with public_key", 2},
-		{"older", func(*osconfig.Repository) { p.publish("serial: 1\n" + web) }, "its serial 1 is smaller than 2", 2},
+		{"older", func(*osconfig.Repository) { p.publish("serial: 1\n" + web) }, "older than the stored catalogue (serial 1 < 2)", 2},
 		{"not pinned", func(*osconfig.Repository) {
 			p.publish("serial: 3\nentries: {x: {services: {x: {image: 'nginx:1'}}}}\n")
 		}, `x: service x: image "nginx:1" is not pinned`, 2},

@@ -32,7 +32,7 @@ func (p places) auditCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "audit",
 		Usage: "show what each service of the system tier may do, and why",
-		Description: "Looks at the containers that there are. Ends with exit code 1 if an OS service has a privilege without a\n" +
+		Description: "Inspects the existing containers. Ends with exit code 1 if an OS service has a privilege without a\n" +
 			"reason. Services from rancher.services are shown as well; what they may do is for the configuration to say.\n\n" +
 			"Examples:\n   sudo ros audit\n   sudo ros audit --json | jq '.[] | select(.rights.privileged).name'",
 		Flags: []cli.Flag{boolFlag("json", "print JSON")},

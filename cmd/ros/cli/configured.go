@@ -44,7 +44,7 @@ func (p places) removeCommand() *cli.Command {
 		Flags:       flags, BashComplete: p.completeConfigured,
 		Action: func(c *cli.Context) error {
 			if c.NArg() == 0 {
-				return usageError{errors.New("service rm takes services")}
+				return usageError{errors.New("service rm: name at least one service")}
 			}
 			var names []string
 			for _, name := range c.Args().Slice() {
@@ -95,7 +95,7 @@ type servicePlan struct {
 func (p places) planCommand() *cli.Command {
 	return &cli.Command{
 		Name: "plan", Usage: "print what ros service up would do about services of the configuration, and why",
-		Description: "Nothing is done. OS services are not in it: they are as they are to be at any time. Ends with exit code 1\n" +
+		Description: "A dry run. OS services are not listed; they are reconciled continuously. Ends with exit code 1\n" +
 			"if a mistake or a daemon is in the way of a service.\n\nExamples:\n   sudo ros service plan\n   sudo ros service plan --json | jq '.actions[].action'",
 		Flags: []cli.Flag{boolFlag("json", "print JSON")},
 		Action: func(c *cli.Context) error {

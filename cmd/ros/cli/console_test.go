@@ -66,7 +66,7 @@ func TestConsoleCommands(t *testing.T) {
 		{args: "switch -y full", records: stopped, asks: upgrade("sha256:f1f1f1f1f1f1f1f1")},
 		{args: "switch full", code: exitUsage, want: "this one too. Log in again after some seconds. If that is meant, say --yes"},
 		{args: "switch -y nobody:1", code: exitFailed, want: "is no console"},
-		{args: "switch -y nonesuch", code: exitFailed, want: "nonesuch is no file, no image of System Docker"},
+		{args: "switch -y nonesuch", code: exitFailed, want: "nonesuch is neither a file nor an image in System Docker"},
 		{args: "switch", code: exitUsage, want: "takes 1 arguments"},
 		{args: "enable full", want: "The next boot has console full.", key: "full"},
 		{args: "enable full:1", key: "full"},

@@ -42,7 +42,7 @@ func (p places) verbCommand(verb control.Verb, usage string, flags ...cli.Flag) 
 			case s.Configured:
 				return p.requestConfigured(c, verb, []string{s.entry})
 			case verb == control.Stop && slices.Contains(lifelines, s.Name) && !c.Bool("force"):
-				return fmt.Errorf("without service %s this machine cannot be used, nor after a reboot: say --force if that is meant", s.Name)
+				return fmt.Errorf("stopping %s makes this machine unreachable, also after a reboot; use --force to stop it anyway", s.Name)
 			}
 			if verb == control.Rollback && s.Name == engineService {
 				return p.engineRollback(c)
@@ -78,7 +78,7 @@ func (p places) upgradeCommand() *cli.Command {
 		BashComplete: p.completeServices(),
 		Action: func(c *cli.Context) error {
 			if n := c.NArg(); n < 1 || n > 2 {
-				return usageError{errors.New("service upgrade takes a service and an image")}
+				return usageError{errors.New("usage: ros service upgrade SERVICE [IMAGE|ARCHIVE]")}
 			}
 			image, err := p.provide(c.Context, c.Args().Get(1))
 			if err != nil {
@@ -145,7 +145,7 @@ func (p places) provide(ctx context.Context, ref string) (dockerapi.Image, error
 	}
 	progress("pulling %s", ref)
 	if err := daemon.PullImage(ctx, ref, dockerapi.Login{}); err != nil {
-		return dockerapi.Image{}, fmt.Errorf("%s is no file, no image of System Docker, and not to be had: %w", ref, err)
+		return dockerapi.Image{}, fmt.Errorf("%s is neither a file nor an image in System Docker, and pulling it failed: %w", ref, err)
 	}
 	return daemon.Image(ctx, ref)
 }

@@ -238,7 +238,7 @@ func (p places) drain(ctx context.Context, id string, force bool) (bool, error) 
 	case err != nil && force:
 		return false, nil
 	case err != nil:
-		return false, fmt.Errorf("user Docker does not say what it runs, say ros engine switch --force all the same: %w", err)
+		return false, fmt.Errorf("cannot ask user Docker what it runs: %w; use ros engine switch --force to switch anyway", err)
 	case major(to) == major(info.Version):
 		return false, nil
 	}
@@ -276,7 +276,7 @@ func (p places) engineVersion(ctx context.Context, id string) (string, error) {
 func versionOf(image dockerapi.Image) (string, error) {
 	version := image.Labels[images.LabelEngine]
 	if version == "" {
-		return "", fmt.Errorf("image %s is of no engine: it has no label %s", control.ShortID(image.ID), images.LabelEngine)
+		return "", fmt.Errorf("%s is not an engine image: label %s is missing", control.ShortID(image.ID), images.LabelEngine)
 	}
 	return version, nil
 }

@@ -82,7 +82,7 @@ func TestCount(t *testing.T) {
 	if total.passed != 2 || total.failed != 1 || total.skipped != 1 || total.forRelease != 1 {
 		t.Errorf("tally = %+v; want 2 passed, 1 failed, 1 skipped, 1 for a release", total)
 	}
-	if got, want := longest(results, 8), "2 s TestB, 1 s TestA"; got != want {
+	if got, want := longest(results, 8), "2 s TestB, 1 s TestA, 0 s TestC"; got != want {
 		t.Errorf("longest = %q; want %q", got, want)
 	}
 	if diff := cmp.Diff([]string{"skipped tests"}, failures(results, total)); diff != "" {

@@ -225,9 +225,9 @@ func (r Runner) partition(ctx context.Context, until time.Time, d Disk, locks *d
 		return nil
 	case refuse:
 		if have == (Content{}) {
-			return errors.New("the disk is not empty; with overwrite: true it is partitioned all the same")
+			return errors.New("the disk is not empty; set overwrite: true to erase it")
 		}
-		return fmt.Errorf("the disk has %v; with overwrite: true it is partitioned all the same", have)
+		return fmt.Errorf("the disk holds %v; set overwrite: true to erase it", have)
 	}
 	if err := checkFree(device); err != nil {
 		return err
@@ -298,7 +298,7 @@ func (r Runner) makeFileSystem(ctx context.Context, until time.Time, fs osconfig
 	case leave:
 		return nil
 	case refuse:
-		return fmt.Errorf("%s has %v; with overwrite: true it is formatted all the same", device, have)
+		return fmt.Errorf("%s holds %v; set overwrite: true to erase it", device, have)
 	}
 	if err := checkFree(device); err != nil {
 		return err
