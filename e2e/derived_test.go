@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"io"
 	"maps"
 	"path"
@@ -39,7 +40,7 @@ func (g *guest) shippedImage(t *testing.T, service string) shippedImage {
 	files := make(shippedImage)
 	for in := tar.NewReader(strings.NewReader(r.Stdout)); ; {
 		h, err := in.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return files
 		}
 		if err == nil {

@@ -447,7 +447,7 @@ func TestDocsExamplesAreValid(t *testing.T) {
 				t.Errorf("problems in the example: %v", problems)
 			}
 		}
-		for _, line := range regexp.MustCompile("(?m)^rancher\\.[a-z_.]+=.*$").FindAllString(string(page), -1) {
+		for _, line := range regexp.MustCompile(`(?m)^rancher\.[a-z_.]+=.*$`).FindAllString(string(page), -1) {
 			cfg, d := Defaults(), decoder{source: kernelLine}
 			if d.mergeParameters(&cfg, line); len(d.problems) > 0 || cfg.Hostname != "web1" {
 				t.Errorf("kernel command line %q: host name %q, problems %v", line, cfg.Hostname, d.problems)

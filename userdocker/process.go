@@ -69,7 +69,7 @@ func (p *process) run(ctx context.Context) {
 		}
 		ran := time.Since(began)
 		pause = pauseAfter(pause, ran)
-		p.log.Warn("process ended", "process", p.name, "err", err, "ran", ran.Round(time.Millisecond), "again in", pause)
+		p.log.Warn("process ended", "process", p.name, "err", err, "ran", ran.Round(time.Millisecond), "again_in", pause)
 		select {
 		case <-ctx.Done():
 		case <-p.changed:

@@ -36,7 +36,7 @@ func (c *console) applyKernelSettings(ctx context.Context) error {
 // sysctlPath returns the file of a sysctl. With a dot first, slashes are
 // dots: net.ipv4.conf.eth0/100.forwarding is that of eth0.100 (sysctl(8)).
 func sysctlPath(name string) string {
-	if strings.IndexAny(name, "./") >= 0 && name[strings.IndexAny(name, "./")] == '.' {
+	if i := strings.IndexAny(name, "./"); i >= 0 && name[i] == '.' {
 		name = strings.NewReplacer(".", "/", "/", ".").Replace(name)
 	}
 	// Cleaned as an absolute path, it cannot leave the directory.

@@ -219,7 +219,7 @@ func (s *system) watchDaemon(ctx context.Context) {
 	s.signals.takeFromDaemon()
 	// The daemon can only make sockets for a group.
 	if err := os.Chmod(layout.SystemSocket, 0o600); err != nil {
-		s.log.Error("socket is not private", "error", err)
+		s.log.Error("socket is not private", "err", err)
 	}
 	close(s.daemon.ready)
 }

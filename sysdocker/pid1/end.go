@@ -75,7 +75,7 @@ func (s *system) end(action power.Action) {
 	// The user tier's engine stops its containers when it sees this file;
 	// when only the engine ends they are to live on.
 	if err := os.WriteFile(layout.ShutdownFile, []byte(string(action)+"\n"), 0o644); err != nil {
-		s.log.Error("end is not announced to services", "error", err)
+		s.log.Error("end is not announced to services", "err", err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), pingLimit)
 	err := wait.DockerAPI(layout.SystemSocket).Check(ctx)
@@ -85,7 +85,7 @@ func (s *system) end(action power.Action) {
 	}
 	limit, bounded, limitErr := readTimeout(layout.ShutdownTimeout)
 	if limitErr != nil {
-		s.log.Error("rancher.shutdown_timeout", "error", limitErr)
+		s.log.Error("rancher.shutdown_timeout", "err", limitErr)
 	}
 	began := time.Now()
 	for _, st := range s.endSteps(err != nil) {

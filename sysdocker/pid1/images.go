@@ -76,7 +76,7 @@ const orchestratorMargin = 10 * time.Second
 func (s *system) startOrchestrator() error {
 	decls, err := images.Load()
 	if err != nil {
-		s.log.Error("service declarations", "error", err)
+		s.log.Error("service declarations", "err", err)
 	}
 	svc, err := s.supervise(program{
 		name:      "orchestrator",

@@ -2,6 +2,7 @@ package pid1
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -89,7 +90,7 @@ func (o *output) copy(name string, r *bufio.Reader, log io.Writer) {
 			o.last = text
 			o.mu.Unlock()
 		}
-		if err != nil && err != bufio.ErrBufferFull {
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
 			return
 		}
 	}

@@ -36,7 +36,7 @@ func (s *system) startModules(ctx context.Context) error {
 		}
 		if err != nil {
 			err = fmt.Errorf("%s: %w", cmd, err)
-			s.log.Warn("modules", "error", err)
+			s.log.Warn("modules", "err", err)
 		}
 		s.record("modules", start, err)
 	})

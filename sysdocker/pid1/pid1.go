@@ -133,7 +133,7 @@ func (s *system) run(ctx context.Context) failure {
 		if !st.optional {
 			return failure{st.name, err}
 		}
-		s.log.Warn("step failed", "step", st.name, "error", err)
+		s.log.Warn("step failed", "step", st.name, "err", err)
 	}
 	select {
 	case action := <-s.signals.requests:
@@ -147,7 +147,7 @@ func (s *system) run(ctx context.Context) failure {
 // record adds a step to the boot report.
 func (s *system) record(name string, start float64, err error) {
 	if err := bootlog.Append(layout.BootEvents, bootlog.Since("system-docker/"+name, start, err)); err != nil {
-		s.log.Warn("boot step not recorded", "step", name, "error", err)
+		s.log.Warn("boot step not recorded", "step", name, "err", err)
 	}
 }
 
@@ -155,7 +155,7 @@ func (s *system) record(name string, start float64, err error) {
 func (s *system) announce(line string) {
 	s.log.Info(line)
 	if err := kmsg.Announce(line); err != nil {
-		s.log.Warn("line did not reach the consoles", "line", line, "error", err)
+		s.log.Warn("line did not reach the consoles", "line", line, "err", err)
 	}
 }
 
@@ -173,14 +173,14 @@ func (s *system) guard(name string, fn func()) {
 func (s *system) fail(step string, cause error) {
 	select {
 	case <-s.ending:
-		s.log.Debug("during the end", "step", step, "error", cause)
+		s.log.Debug("during the end", "step", step, "err", cause)
 		return
 	default:
 	}
 	select {
 	case s.failures <- failure{step, cause}:
 	default:
-		s.log.Error("another failure", "step", step, "error", cause)
+		s.log.Error("another failure", "step", step, "err", cause)
 	}
 }
 

@@ -24,7 +24,7 @@ func (s *system) startProxies(ctx context.Context) error {
 			err = useProxies(layout.Proxies)
 		}
 		if err != nil {
-			s.log.Warn("images are pulled without the configuration's proxies", "error", err)
+			s.log.Warn("images are pulled without the configuration's proxies", "err", err)
 		}
 	})
 	return nil

@@ -50,7 +50,7 @@ func (s *system) startReaper(ctx context.Context) error {
 			}
 			var err error
 			if again, err = r.look(time.Now()); err != nil {
-				s.log.Error("reap orphans", "error", err)
+				s.log.Error("reap orphans", "err", err)
 			}
 		}
 	})

@@ -105,5 +105,5 @@ func wantExit(err error, code int) error {
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == code {
 		return nil
 	}
-	return fmt.Errorf("child ended with %v; want exit status %d", err, code)
+	return fmt.Errorf("child ended with %w; want exit status %d", err, code)
 }

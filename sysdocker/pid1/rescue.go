@@ -71,7 +71,7 @@ func (a attempt) next(f failure, configured bool, ran time.Duration) (attempt, b
 // recoverFrom does what can be done about a failure: another attempt, or a
 // rescue shell and then another attempt. It does not return.
 func (s *system) recoverFrom(f failure) {
-	s.log.Error("system tier failed", "step", f.step, "attempt", s.attempt, "error", f.cause)
+	s.log.Error("system tier failed", "step", f.step, "attempt", s.attempt, "err", f.cause)
 	next, ok := s.attempt.next(f, s.config.path != "", time.Since(s.started))
 	remedy := "starting " + string(next)
 	if !ok {
@@ -100,14 +100,14 @@ func (s *system) restart(a attempt) error {
 		{name: "containerd", limit: restartLimit, do: s.stopContainerd},
 	} {
 		if err := s.bounded(st); err != nil {
-			s.log.Warn("left over from the last attempt", "what", st.name, "error", err)
+			s.log.Warn("left over from the last attempt", "what", st.name, "err", err)
 		}
 	}
 	switch a {
 	case freshStore:
 		// If this fails, a full or read-only disk may be why everything does.
 		if err := setAside(layout.SystemDataRoot, time.Now()); err != nil {
-			s.log.Error("set the damaged store aside", "error", err)
+			s.log.Error("set the damaged store aside", "err", err)
 		}
 	case inMemory:
 		if err := coverWithMemory(layout.SystemDataRoot); err != nil {
@@ -176,7 +176,7 @@ func (s *system) rescue() {
 		}
 		s.guard("rescue on "+name, func() {
 			if err := s.shell(ctx, "/dev/"+name); err != nil {
-				s.log.Warn("no rescue shell", "console", name, "error", err)
+				s.log.Warn("no rescue shell", "console", name, "err", err)
 				return
 			}
 			select {

@@ -64,7 +64,7 @@ func (s *system) keepRunning(ctx context.Context, svc *service) {
 			s.log.Info("stopped", "program", svc.name)
 			return
 		}
-		s.log.Error("program ended", "program", svc.name, "error", err, "ran", ran.Round(time.Millisecond))
+		s.log.Error("program ended", "program", svc.name, "err", err, "ran", ran.Round(time.Millisecond))
 		if svc.ended != nil {
 			svc.ended(ran, err)
 		}

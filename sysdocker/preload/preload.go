@@ -69,7 +69,7 @@ func (l *Loader) Replace(ctx context.Context, e images.IndexEntry) error {
 func (l *Loader) replace(ctx context.Context, e images.IndexEntry, reason string) error {
 	if err := l.Store.RemoveImage(ctx, e.Ref); err != nil {
 		// Loading moves the reference anyway.
-		l.Log.Warn("old image stays", "image", e.Ref, "error", err)
+		l.Log.Warn("old image stays", "image", e.Ref, "err", err)
 	}
 	return l.load(ctx, e, reason)
 }

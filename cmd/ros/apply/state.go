@@ -23,7 +23,7 @@ type State struct {
 	Problems []osconfig.Problem
 }
 
-// ErrBooting: the machine has not read all of its configuration yet.
+// ErrBooting means that the machine has not read all of its configuration yet.
 var ErrBooting = errors.New("the machine is still reading its configuration: try again when it is ready (ros status)")
 
 // Read reads the state. root is "" on the running system.
@@ -94,5 +94,5 @@ func Apply(ctx context.Context, root, kernelLine string, carry func(State) error
 	return errors.Join(conffile.Replace(next, applied), os.RemoveAll(tried))
 }
 
-// ErrPart: not all of a configuration could be applied.
+// ErrPart means that not all of a configuration could be applied.
 var ErrPart = errors.New("configuration partly applied; run ros config apply to retry")

@@ -135,11 +135,11 @@ func (c *client) attempt(ctx context.Context, method, target string) (text []byt
 		return nil, resp == nil, err // there is an answer when a redirection is refused
 	}
 	defer resp.Body.Close()
-	switch code := resp.StatusCode; {
-	case code == http.StatusOK:
-	case code == http.StatusNoContent:
+	switch code := resp.StatusCode; code {
+	case http.StatusOK:
+	case http.StatusNoContent:
 		return nil, false, nil
-	case code == http.StatusNotFound, code == http.StatusGone:
+	case http.StatusNotFound, http.StatusGone:
 		return nil, false, ErrAbsent
 	default:
 		again = code >= 500 && code != http.StatusNotImplemented || code == http.StatusTooManyRequests || code == http.StatusRequestTimeout
