@@ -131,11 +131,11 @@ type Service struct {
 	// (default), or "report" for a service whose health tells about something
 	// that a restart cannot mend, such as a missing network.
 	Unhealthy string `yaml:"x-unhealthy"`
-	// Ephemeral: the container is made anew on each boot.
+	// Ephemeral: the container is recreated on each boot.
 	Ephemeral bool `yaml:"x-ephemeral"`
 	// SharedShim: one shim process looks after this service and all others
 	// that say so. It saves 5 MB of memory per service; when that shim dies,
-	// they all start anew.
+	// they all restart.
 	SharedShim bool `yaml:"x-shared-shim"`
 	// Reason says, per privilege, why the service needs it. Required for
 	// privileged, pid host, x-net-sysctls, every added capability and

@@ -80,7 +80,7 @@ func LoadOptional() ([]Declaration, error) {
 // stem is a file's name without folder and .yml.
 func stem(file string) string { return strings.TrimSuffix(path.Base(file), ".yml") }
 
-// IsOptional tells whether the image of a service in the catalogue is not on
+// IsOptional reports whether the image of a service in the catalogue is not on
 // the medium.
 func IsOptional(name string) bool {
 	_, err := fs.Stat(optional, "optional/"+name+".yml")

@@ -27,7 +27,7 @@ type drivers struct {
 	before map[string][]string
 }
 
-// A module is a module file. It is loaded once, by whoever comes first.
+// A module is a module file. It is loaded once, by the first who needs it.
 type module struct {
 	// deps are the files it needs, as in modules.dep: in reverse order.
 	deps []string

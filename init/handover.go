@@ -16,7 +16,7 @@ import (
 // every parameter it does not know.
 var environment = []string{
 	"PATH=" + layout.EngineBin + ":/usr/sbin:/usr/bin:/sbin:/bin",
-	// Beside the usual certificate authorities, those of the configuration.
+	// In addition to the usual certificate authorities, those of the configuration.
 	"SSL_CERT_DIR=" + layout.CertDir,
 }
 

@@ -50,8 +50,8 @@ var kernelMounts = []mount{
 }
 
 // kernelInterfaces lie below /sys and move with it. They are mounted this
-// early because there is no modprobe yet: for bpf the kernel would call it, in
-// vain (bpf_preload), for 0.4 s of an emulated boot.
+// early because there is no modprobe yet: for bpf the kernel would call it
+// (bpf_preload) without result, for 0.4 s of an emulated boot.
 var kernelInterfaces = []mount{
 	{"cgroup2", "/sys/fs/cgroup", "cgroup2", nosuid | nodev | noexec, "nsdelegate,memory_recursiveprot"},
 	{"securityfs", "/sys/kernel/security", "securityfs", nosuid | nodev | noexec, ""},

@@ -69,7 +69,7 @@ func (s stateParams) fstypeOn(d blockdev.Device) string {
 	return d.Info.Type
 }
 
-// isDefault tells whether no one asked for a certain device: then its absence
+// isDefault reports whether no one asked for a certain device: then its absence
 // is no failure.
 func (s stateParams) isDefault() bool { return s.dev == "LABEL="+layout.StateLabel }
 

@@ -16,7 +16,7 @@ import (
 type step struct {
 	name string
 	do   func(ctx context.Context, b *boot) error
-	// optional tells whether the boot can go on without the step.
+	// optional reports whether the boot can go on without the step.
 	optional func(b *boot) bool
 	// remedy is what a person can do when the step fails.
 	remedy string
@@ -27,8 +27,8 @@ var bootSteps = []step{
 	{"kernel-mounts", mountKernel, never, "the kernel or the initramfs is damaged: boot another medium"},
 	{"parameters", readParameters, never, "boot with a plain kernel command line"},
 	{"drivers", loadDrivers, always, "use kernel and initramfs of one build together"},
-	{"image", findImage, never, "attach the Bulkhead medium (ISO label BULKHEAD), or write it anew; for a network boot use the initrd that holds the whole system"},
-	{"switch-root", switchRoot, never, "the system image is damaged: write the medium anew"},
+	{"image", findImage, never, "attach the Bulkhead medium (ISO label BULKHEAD), or write it again; for a network boot use the initrd that holds the whole system"},
+	{"switch-root", switchRoot, never, "the system image is damaged: write the medium again"},
 	{"mounts", mountSystem, never, "use kernel, initramfs and system image of one build together"},
 	{"nodes", makeNodes, always, "use kernel and system image of one build together; modprobe loads what nobody finds"},
 	{"prefetch", prefetch, always, "none needed: the boot takes longer"},
@@ -44,7 +44,7 @@ var bootSteps = []step{
 	{"host-files", writeHostFiles, never, "give the machine more memory"},
 	{"modules", loadExtraModules, always, "correct rancher.modules"},
 	{"free-initramfs", freeInitramfs, always, "none needed: some memory stays in use"},
-	{"hand-over", handOver, never, "the system image is damaged: write the medium anew"},
+	{"hand-over", handOver, never, "the system image is damaged: write the medium again"},
 }
 
 func always(*boot) bool           { return true }

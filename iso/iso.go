@@ -30,7 +30,7 @@ import (
 // kernelPackage pulls in Debian's current kernel of the suite.
 const kernelPackage = "linux-image-amd64"
 
-// Config is what a build is told.
+// Config says what to build, and how.
 type Config struct {
 	// Repo is the source tree, Out the folder for artifacts/ and images/.
 	Repo, Out string

@@ -62,7 +62,7 @@ type User struct {
 
 func (u *User) setDefaults() { u.LockPasswd = true }
 
-// IsDefault tells whether the entry stands for the system's own account.
+// IsDefault reports whether the entry stands for the system's own account.
 func (u User) IsDefault() bool { return u.Name == "default" }
 
 // setNode takes a name alone for an account with that name.
@@ -173,7 +173,7 @@ func (s *Sudo) setNode(d *decoder, n *yaml.Node, key string) bool {
 // Chpasswd sets passwords of accounts.
 type Chpasswd struct {
 	// Ask for a new password at the first login. Nobody is asked here: accounts
-	// are made anew at each boot, and would lose the new one.
+	// are recreated at each boot, and would lose the new one.
 	Expire bool `yaml:"expire" eg:"false"`
 	// Accounts and their passwords.
 	Users []NamedPassword `yaml:"users" eg:"[{name: anna, password: '$6$bulkhead$DuApHLe9WNL3CY0mb1ldTzDHcD1jKoHqFpVSGpmGUvV8sijlgEiCL0Papyff6QALQCiXLAwKrAeqbUw0eHjam0'}]"`

@@ -1,7 +1,7 @@
 package osconfig
 
 // notYet are keys, by type, that are understood but have no effect in this
-// version. Whoever gives a key its effect removes it here.
+// version. The change that gives a key its effect removes it here.
 func notYet(typeAndKey string) bool {
 	switch typeAndKey {
 	case "Rancher.upgrade":

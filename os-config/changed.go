@@ -48,7 +48,7 @@ func compare(a, b reflect.Value, key string, differs func(key string)) {
 	}
 }
 
-// isWhole tells whether a value is one for people, whatever it consists of.
+// isWhole reports whether a value is one for people, whatever it consists of.
 func isWhole(v reflect.Value) bool {
 	switch v.Interface().(type) {
 	case redacted, noder, fmt.Stringer, Anything:

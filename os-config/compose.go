@@ -44,7 +44,7 @@ func (c *BuildContext) setText(text string) error {
 	return nil
 }
 
-// IsDir tells whether it is a directory of this machine.
+// IsDir reports whether it is a directory of this machine.
 func (c BuildContext) IsDir() bool { return path.IsAbs(string(c)) }
 
 // LabelSchedule makes a service start at times; see ParseSchedule.
@@ -142,7 +142,7 @@ func portItem(d *decoder, n *yaml.Node, key string) (string, bool) {
 	return text, true
 }
 
-// isPort tells whether a text is [[ADDRESS:]PORT:]PORT[/PROTOCOL], where a
+// isPort reports whether a text is [[ADDRESS:]PORT:]PORT[/PROTOCOL], where a
 // port may be a range.
 func isPort(text string) bool {
 	text, protocol, has := strings.Cut(text, "/")

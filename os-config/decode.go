@@ -15,7 +15,7 @@ const (
 	// that repeat other aliases.
 	maxNodes = 50_000
 	// maxProblems is how many mistakes, and how many warnings, of one source
-	// are told.
+	// are reported.
 	maxProblems = 100
 	// maxMerge is how deep "<<" may nest.
 	maxMerge = 16

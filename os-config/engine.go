@@ -5,7 +5,7 @@ package osconfig
 type Engine struct {
 	// Version of the engine.
 	Engine string `yaml:"engine" eg:"docker-29.0.0"`
-	// Sockets it listens on beside its own.
+	// Sockets it listens on in addition to its own.
 	Host []string `yaml:"host" eg:"['unix:///var/run/docker.sock']"`
 	// Group that may use the socket.
 	Group string `yaml:"group" def:"docker" eg:"docker"`

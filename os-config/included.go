@@ -30,7 +30,7 @@ type Selection struct {
 	Problems []Problem
 }
 
-// Complete tells whether no service can be missing because of a mistake.
+// Complete reports whether no service can be missing because of a mistake.
 func (s Selection) Complete() bool {
 	return len(s.Missing) == 0 && !AnyError(s.Problems)
 }
@@ -119,10 +119,10 @@ func StoredServices(key string) string {
 	return path.Join(layout.ServicesDir, path.Base(key)+".yml")
 }
 
-// IsServiceURL tells whether a key of rancher.services_include is an address.
+// IsServiceURL reports whether a key of rancher.services_include is an address.
 func IsServiceURL(key string) bool { return strings.Contains(key, "://") }
 
-// IsServiceName tells whether a key is a name that a file can have.
+// IsServiceName reports whether a key is a name that a file can have.
 func IsServiceName(key string) bool {
 	return key != "" && strings.Trim(key, ".") != "" && !strings.ContainsAny(key, "/\x00") && len(key) < 200
 }

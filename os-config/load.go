@@ -114,7 +114,7 @@ func (d *decoder) mergeFile(cfg *Config, root, file string) error {
 	}
 	good, goodErr := ReadFile(filepath.Join(root, GoodCopy(file)))
 	if goodErr != nil {
-		return err // there is no copy; a syntax error has been told
+		return err // there is no copy; a syntax error has been reported
 	}
 	if err != nil {
 		d.problem(nil, "", "cannot be read, file ignored: %v", err)
@@ -130,7 +130,7 @@ func GoodCopy(file string) string {
 	return filepath.Join(layout.LastGoodDir, strings.ReplaceAll(strings.TrimPrefix(file, "/"), "/", "_"))
 }
 
-// Usable tells whether a text is a cloud-config as a whole, mistakes or not.
+// Usable reports whether a text is a cloud-config as a whole, mistakes or not.
 func Usable(text []byte) bool {
 	_, ok := new(decoder).parse(text)
 	return ok

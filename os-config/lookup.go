@@ -65,7 +65,7 @@ func (d *decoder) step(t reflect.Type, path []string, at string) (below reflect.
 	return nil, "", nil, fmt.Errorf("%s: unknown key: %s has no parts", join(at, strings.Join(path, ".")), at)
 }
 
-// hasKeys tells whether a type that reads its own notation is written as keys
+// hasKeys reports whether a type that reads its own notation is written as keys
 // with values all the same.
 func hasKeys(t reflect.Type) bool { return t.NumField() > 0 && t.Field(0).Tag.Get("yaml") != "" }
 
@@ -105,7 +105,7 @@ func proper(key string) ([]string, reflect.Type, error) {
 	return parts, t, nil
 }
 
-// IsKey tells whether a dotted path is one that can be set; the error tells
+// IsKey reports whether a dotted path is one that can be set; the error tells
 // the nearest that can.
 func IsKey(key string) error {
 	_, _, err := proper(key)

@@ -79,12 +79,12 @@ type Rancher struct {
 	HTTPLoadRetries int `yaml:"http_load_retries" instead:"sources are asked until rancher.cloud_init.timeout is over"`
 	// Wait for preloaded images before services start.
 	PreloadWait bool `yaml:"preload_wait" eg:"true"`
-	// Copy /usr anew.
+	// Copy /usr again.
 	RemoveUsr bool `yaml:"rm_usr" instead:"/usr is part of the read-only system image and never stale"`
 	// Keep mounts in containers from the host.
 	NoSharedRoot bool `yaml:"no_sharedroot" instead:"the root file system is always shared; use private volumes (:private) in the service"`
-	// Build the console anew.
-	ForceConsoleRebuild bool `yaml:"force_console_rebuild" instead:"the default console is made anew at each boot, one that keeps its files after: system-docker rm -f console"`
+	// Build the console again.
+	ForceConsoleRebuild bool `yaml:"force_console_rebuild" instead:"the default console is recreated at each boot, one that keeps its files after: system-docker rm -f console"`
 	// cgroup version 1.
 	Cgroups struct {
 		// Use version 1 only.

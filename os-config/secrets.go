@@ -61,7 +61,7 @@ func (h *Hash) setText(text string) error {
 	return nil
 }
 
-// isHash tells whether a text looks like crypt(5)'s "$id$…$hash".
+// isHash reports whether a text looks like crypt(5)'s "$id$…$hash".
 func isHash(text string) bool {
 	parts := strings.Split(text, "$")
 	if len(parts) < 3 || parts[0] != "" || !madeOf(strings.ReplaceAll(text, "$", ""), "./,=+-") {
@@ -245,7 +245,7 @@ func hasPublicKey(line string) bool {
 	return false
 }
 
-// wholeKey tells whether a blob is a row of strings, each behind its length,
+// wholeKey reports whether a blob is a row of strings, each behind its length,
 // as all keys but certificates are.
 func wholeKey(blob []byte) bool {
 	for len(blob) >= 4 {

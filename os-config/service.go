@@ -102,9 +102,9 @@ type Service struct {
 	MemswapLimit Size `yaml:"memswap_limit" eg:"1G"`
 	// How readily it is swapped out, 0 to 100.
 	MemSwappiness int `yaml:"mem_swappiness" eg:"10"`
-	// Never end it for want of memory.
+	// Never end it when memory runs out.
 	OOMKillDisable bool `yaml:"oom_kill_disable" eg:"true"`
-	// How readily it is ended for want of memory, -1000 to 1000.
+	// How readily it is ended when memory runs out, -1000 to 1000.
 	OOMScoreAdj Signed `yaml:"oom_score_adj" eg:"-500"`
 	// Share of the processors among containers.
 	CPUShares int `yaml:"cpu_shares" eg:"512"`
@@ -218,7 +218,7 @@ type Ulimit struct {
 	Hard Signed `yaml:"hard" eg:"4096"`
 }
 
-// A Healthcheck tells whether a container is well.
+// A Healthcheck reports whether a container is well.
 type Healthcheck struct {
 	// Command: a text for the shell, or a list that begins with CMD,
 	// CMD-SHELL or NONE.

@@ -13,7 +13,7 @@ import (
 
 // replaceKey sets the value at a path, or takes the path away if it is nil. It
 // edits the lines concerned and proves by parsing that nothing else changed;
-// where that fails it writes the YAML anew, which keeps comments and order but
+// where that fails it rewrites the YAML, which keeps comments and order but
 // not each blank.
 func replaceKey(text []byte, path []string, value *yaml.Node) ([]byte, error) {
 	var doc yaml.Node
@@ -239,7 +239,7 @@ func copyTree(n *yaml.Node) *yaml.Node {
 	return &c
 }
 
-// sameTree tells whether two trees are the same but for comments and the way
+// sameTree reports whether two trees are the same but for comments and the way
 // they are written. Like names refer to like anchors.
 func sameTree(a, b *yaml.Node) bool {
 	if a.Kind != b.Kind || a.Anchor != b.Anchor || a.Value != b.Value || len(a.Content) != len(b.Content) {

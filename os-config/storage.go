@@ -22,7 +22,7 @@ type MountFields struct {
 // entry for the device.
 type Mount MountFields
 
-// IsSwap tells whether the entry is swap space, which has no path.
+// IsSwap reports whether the entry is swap space, which has no path.
 func (m Mount) IsSwap() bool { return m.Type == "swap" }
 
 // Fill returns the mount with the fields it leaves out.
@@ -211,6 +211,6 @@ type Swap struct {
 	MaxSize Size `yaml:"maxsize" eg:"4G"`
 }
 
-// HasDisks tells whether the configuration wants disks, file systems or mounts
+// HasDisks reports whether the configuration wants disks, file systems or mounts
 // beside the state partition.
 func (c Config) HasDisks() bool { return len(c.Mounts)+len(c.DiskSetup)+len(c.FSSetup) > 0 }

@@ -51,7 +51,7 @@ type Config struct {
 	// Values for the fields that an entry of `mounts` leaves out.
 	MountDefaults MountFields `yaml:"mount_default_fields" origin:"cloud-init" def:"[null, null, auto, 'defaults,nofail', '0', '2']" eg:"[null, null, ext4, noatime]"`
 
-	// Accounts beside `rancher`. The name `default` in the list stands for
+	// Accounts in addition to `rancher`. The name `default` in the list stands for
 	// `rancher` itself; an entry with name `rancher` changes it.
 	Users UserList `yaml:"users" origin:"cloud-init" eg:"[default, {name: anna, groups: [docker, sudo], shell: /bin/bash}]"`
 	// Groups to make, with or without members.
@@ -81,7 +81,7 @@ type Config struct {
 	Locale string `yaml:"locale" origin:"cloud-init" instead:"the system has only C.UTF-8; set LANG inside the container that needs it" eg:"en_US.UTF-8"`
 	// Where the time comes from.
 	NTP NTP `yaml:"ntp" origin:"cloud-init"`
-	// Certificate authorities to trust, beside or instead of the usual ones.
+	// Certificate authorities to trust, in addition to or instead of the usual ones.
 	CACerts CACerts `yaml:"ca_certs" alias:"ca-certs" origin:"cloud-init"`
 
 	// Which partitions grow to the size of their disk.
@@ -119,7 +119,7 @@ type File struct {
 	Owner Owner `yaml:"owner" eg:"rancher:docker"`
 	// Octal permissions.
 	Permissions Mode `yaml:"permissions" eg:"'0600'"`
-	// The OS service whose files it belongs to, which starts anew when the
+	// The OS service whose files it belongs to, which restarts when the
 	// file has changed. Directories that the console shares with the host
 	// (/etc/docker, /opt, /home, /var/log, /var/lib/rancher, /mnt, /media)
 	// keep their files.

@@ -36,7 +36,7 @@ func parseBool(text string) (on, known bool) {
 	return false, false
 }
 
-// madeOf tells whether a text has at least one byte and all of them are
+// madeOf reports whether a text has at least one byte and all of them are
 // letters, digits or among extra.
 func madeOf(text, extra string) bool {
 	for i := range len(text) {

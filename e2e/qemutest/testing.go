@@ -57,7 +57,7 @@ func KeepLogs(t testing.TB, dir, name string) {
 	_ = os.RemoveAll(dir)
 }
 
-// Missing skips a test for want of something, or fails it when E2E=required.
+// Missing skips a test that lacks something, or fails it when E2E=required.
 func Missing(t testing.TB, format string, args ...any) {
 	t.Helper()
 	if os.Getenv("E2E") == "required" {

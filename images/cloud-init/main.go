@@ -1,5 +1,5 @@
-// Package cloudinit is the service that finds out how the machine is to be
-// configured: it looks for user data on disks, in the firmware and, where there
+// Package cloudinit is the service that finds out how to configure the
+// machine: it looks for user data on disks, in the firmware and, where there
 // is a reason to, on the network, stores what it finds, checks the whole
 // configuration and gives the machine its name. What the configuration asks
 // for otherwise is done by the services concerned, most of it by console.
@@ -42,7 +42,7 @@ func Main(args []string) int {
 		s.log.Error("configure the machine", "err", err)
 		return 1
 	}
-	// The service stays: its health tells whether the configuration took.
+	// The service stays: its health reports whether the configuration took.
 	debug.FreeOSMemory()
 	<-ctx.Done()
 	return 0
@@ -101,7 +101,7 @@ func (s *service) run(ctx context.Context) error {
 }
 
 // usualTimeout is how long sources on the network have to answer. With what
-// follows, a boot in vain is not 10 s longer.
+// follows, a boot without an answer is not 10 s longer.
 const usualTimeout = 8 * time.Second
 
 // chooseSources decides where to look.
@@ -257,8 +257,8 @@ func (s *service) record() {
 // shownProblems is how many problems the consoles show.
 const shownProblems = 10
 
-// publish tells the problems to the log and to whoever logs in, and mistakes
-// to the consoles too.
+// publish reports the problems in the log and at login, and errors on the
+// consoles too.
 func (s *service) publish() error {
 	if len(s.problems) == 0 {
 		if err := os.Remove(layout.ConfigProblems); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -118,7 +118,7 @@ func (i *includer) fetch(ctx context.Context, address string, once bool) ([]byte
 	return data, nil
 }
 
-// take takes the data of an answer apart. What is wrong is told; the finding
+// take takes the data of an answer apart. Problems are returned; the finding
 // has the rest. It reports whether the network is needed for all of it.
 func take(ctx context.Context, a platform.Answer, inc *includer) (f finding, problems []error, later bool) {
 	f.res = a.Result

@@ -63,7 +63,7 @@ func (c *console) runCommands(ctx context.Context) error {
 		return err
 	}
 	if len(c.cfg.RunCmd) > 0 || len(userScripts()) > 0 || slices.ContainsFunc(localScripts, exists) {
-		// One that merely answers may yet be started anew, with this boot's
+		// One that merely answers may yet be restarted, with this boot's
 		// configuration or disks, under a command that uses it.
 		if err := wait.For(ctx, dockerLimit, wait.File(layout.UserConfigured), nil); err != nil {
 			c.log.Warn("run the start commands without user Docker", "err", err)

@@ -55,7 +55,7 @@ type console struct {
 	failed []storage.Mount
 }
 
-// A step prepares the console. A step that fails is told and does not keep
+// A step prepares the console. A step that fails is reported and does not keep
 // people out.
 type step struct {
 	name string
@@ -77,8 +77,8 @@ func (c *console) before() []step {
 	}
 }
 
-// beside are the steps that nobody needs to wait for, in order.
-func (c *console) beside() []step {
+// background are the steps that nobody needs to wait for, in order.
+func (c *console) background() []step {
 	return []step{
 		{"storage-network", c.finishStorage},
 		{"commands", c.runCommands},
@@ -111,7 +111,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	tasks.Go(func() { c.followAddress(ctx) })
 	tasks.Go(func() { c.followSysctls(ctx) })
 	tasks.Go(func() { c.runSteps(ctx, []step{{"kernel-late", c.tellMissing}}) })
-	tasks.Go(func() { c.runSteps(ctx, c.beside()) })
+	tasks.Go(func() { c.runSteps(ctx, c.background()) })
 
 	<-ctx.Done()
 	tasks.Wait()

@@ -50,7 +50,7 @@ func makeHome(home string, ids accounts.IDs, skel string) error {
 // The configuration's keys stand between these lines, so that a key that is
 // taken out of the configuration goes, and one that somebody added stays.
 const (
-	keysBegin = "# Keys of the machine's configuration, written anew at each boot:"
+	keysBegin = "# Keys of the machine's configuration, written at each boot:"
 	keysEnd   = "# End of the configuration's keys"
 )
 

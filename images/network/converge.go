@@ -142,7 +142,7 @@ func setup(t Target, l Link, ours map[string]bool, leased []netip.Addr) []Action
 	return append(before, after...)
 }
 
-// keeps tells whether an address that is not configured may stay.
+// keeps reports whether an address that is not configured may stay.
 func (t Target) keeps(a Address, leased []netip.Addr) bool {
 	switch {
 	case a.Addr().IsLinkLocalUnicast() && (a.Addr().Is6() || t.IPv4LL), a.Addr().IsLoopback():

@@ -138,7 +138,7 @@ func shortOption(c byte) (name string, hasValue, known bool) {
 	return "", false, false
 }
 
-// wantsValue tells whether a long option takes the next word.
+// wantsValue reports whether a long option takes the next word.
 func wantsValue(name string) bool {
 	switch name {
 	case "env", "inform", "metric", "nooption", "option", "request", "static", "timeout", "vendorclassid":

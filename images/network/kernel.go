@@ -17,7 +17,7 @@ import (
 // aliasPrefix marks the interfaces that we made. The rest of the alias is how.
 const aliasPrefix = "bulkhead: "
 
-// Marks of default routes (rtnetlink(7)): whoever sets a route says so.
+// Marks of default routes (rtnetlink(7)): a route carries the mark of the program that set it.
 const (
 	protoStatic = unix.RTPROT_STATIC
 	protoDHCP   = unix.RTPROT_DHCP

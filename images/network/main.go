@@ -1,10 +1,10 @@
 // Package network is two programs. network brings the interfaces into the
 // state that the configuration describes, keeps dhcpcd running for those that
-// want it, and does so anew when interfaces come and go. network-hook, which
+// want it, and does so again when interfaces come and go. network-hook, which
 // dhcpcd runs at each change, hands on what a network said: name servers, time
 // servers, a host name. Leases are dhcpcd's.
 //
-// The plan is pure: Plan says what each interface is to be, structure and
+// The plan is pure: Plan says what each interface should be, structure and
 // setup what to change, kernel changes it.
 package network
 

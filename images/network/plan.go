@@ -36,7 +36,7 @@ type Address struct {
 	Lasting bool
 }
 
-// A Target is what an interface is to be.
+// A Target is the wanted state of an interface.
 type Target struct {
 	Name string
 	// Kind is what to make: "bond", "bridge", "vlan"; empty for an interface
@@ -48,7 +48,7 @@ type Target struct {
 	Bond   map[string]string
 	Master string
 	MTU    int
-	// Addresses, Gateways: beside those that DHCP brings.
+	// Addresses, Gateways: in addition to those from DHCP.
 	Addresses []netip.Prefix
 	Gateways  []netip.Addr
 	DHCP      bool
@@ -58,7 +58,7 @@ type Target struct {
 	PostUp    []osconfig.Command
 }
 
-// recipe tells how an interface is made; one made in another way is made anew.
+// recipe says how an interface is made; one made in another way is recreated.
 func (t Target) recipe() string {
 	switch t.Kind {
 	case "vlan":
@@ -73,16 +73,16 @@ func (t Target) recipe() string {
 	return t.Kind
 }
 
-// addressed tells whether the interface is to get an address from anywhere.
+// addressed reports whether the interface is to get an address from anywhere.
 func (t Target) addressed() bool { return t.DHCP || t.IPv4LL || len(t.Addresses) > 0 }
 
-// dynamic tells whether the DHCP client has work on the interface.
+// dynamic reports whether the DHCP client has work on the interface.
 func (t Target) dynamic() bool { return t.DHCP || t.IPv4LL }
 
 // usual is the configuration of a machine that nobody configured.
 var usual = osconfig.Interfaces{"eth*": {DHCP: true}, "en*": {DHCP: true}}
 
-// Plan says what each interface is to be, in the order in which to set them
+// Plan says what each interface should be, in the order in which to set them
 // up: hardware, bonds, bridges, VLANs. It also returns what in the
 // configuration has no effect; the rest counts all the same.
 //

@@ -131,7 +131,7 @@ func (p *publisher) leased(iface string) []netip.Addr {
 	return list
 }
 
-// publish writes everything that depends on the facts anew. The service and
+// publish rewrites everything that depends on the facts. The service and
 // its hooks take turns.
 func (p *publisher) publish() error {
 	turn, err := os.OpenFile(filepath.Join(p.dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
@@ -199,7 +199,7 @@ func renameHost(hosts, name string) string {
 // dynamicMark stands behind the interfaces of layout.NetworkLinks that DHCP serves.
 const dynamicMark = "dhcp"
 
-// plugged tells whether any interface that DHCP serves has a carrier.
+// plugged reports whether any interface that DHCP serves has a carrier.
 func (p *publisher) plugged() bool {
 	plan, _ := os.ReadFile(p.plans) // absent before the first plan
 	for line := range strings.Lines(string(plan)) {

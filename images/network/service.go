@@ -71,7 +71,7 @@ func (s *service) serve(ctx context.Context) error {
 
 	late := time.AfterFunc(time.Duration(s.cfg.DHCPTimeout)*time.Second, func() {
 		if err := s.files.markReady("no answer to DHCP within rancher.network.dhcp_timeout"); err != nil {
-			s.log.Warn("the boot is not told that DHCP does not answer", "err", err)
+			s.log.Warn("cannot report that DHCP does not answer", "err", err)
 		}
 	})
 	defer late.Stop()
@@ -135,7 +135,7 @@ func (s *service) bringUp(ctx context.Context) error {
 }
 
 // apply makes a plan for the interfaces at hand and carries it out. What goes
-// wrong with one interface is told and concerns no other.
+// wrong with one interface is reported and concerns no other.
 func (s *service) apply(ctx context.Context) error {
 	links, err := s.kernel.links()
 	if err != nil {
@@ -215,7 +215,7 @@ func (s *service) do(a Action) {
 	s.log.Info("interface", "link", a.Link, "action", a.String())
 }
 
-// commands runs what the configuration gives; a failure is told.
+// commands runs what the configuration gives; a failure is logged.
 func (s *service) commands(ctx context.Context, key string, list []osconfig.Command, iface string) {
 	for i, c := range list {
 		if err := s.run(ctx, c, iface); err != nil {

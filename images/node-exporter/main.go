@@ -48,7 +48,7 @@ func (s sources) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintf(os.Stderr, "node-exporter: %v\n", err)
 	}
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	// Whoever asked may be gone.
+	// The client may be gone.
 	_ = write(w, list)
 }
 

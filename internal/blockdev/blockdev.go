@@ -44,7 +44,7 @@ func (d Device) String() string {
 	return fmt.Sprintf("%s (%s, %d MiB)", d.Path, kind, d.Size>>20)
 }
 
-// HasLabel tells whether the file system has this label, whatever its case:
+// HasLabel reports whether the file system has this label, whatever its case:
 // those of FAT are often upper case.
 func (d Device) HasLabel(label string) bool { return strings.EqualFold(d.Info.Label, label) }
 

@@ -22,7 +22,7 @@ import (
 	"github.com/moby/moby/client"
 )
 
-// IsNotFound tells whether err says that the container or image does not exist.
+// IsNotFound reports whether err says that the container or image does not exist.
 func IsNotFound(err error) bool { return errdefs.IsNotFound(err) }
 
 // A Client talks to one daemon.

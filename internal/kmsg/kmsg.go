@@ -1,4 +1,4 @@
-// Package kmsg talks to whoever sits in front of the machine: it writes to the
+// Package kmsg talks to the people in front of the machine: it writes to the
 // kernel log and to the consoles. It needs no daemon, so it serves before
 // syslog runs and when nothing else works. It does not read the kernel log.
 package kmsg

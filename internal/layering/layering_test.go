@@ -69,7 +69,7 @@ func words(cell string) []string {
 	return list
 }
 
-// covers tells whether one of the patterns is pkg or, with /..., above it.
+// covers reports whether one of the patterns is pkg or, with /..., above it.
 func covers(patterns []string, pkg string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool {
 		if dir, ok := strings.CutSuffix(p, "/..."); ok {
@@ -79,7 +79,7 @@ func covers(patterns []string, pkg string) bool {
 	})
 }
 
-// allows tells whether a package of row r may import path.
+// allows reports whether a package of row r may import path.
 func (r row) allows(rows []row, path string) bool {
 	own, ours := strings.CutPrefix(path, module)
 	switch {

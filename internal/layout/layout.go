@@ -103,7 +103,7 @@ const (
 	NetworkDir   = RunDir + "/network"
 	NetworkReady = NetworkDir + "/ready"
 	NTPDir       = RunDir + "/ntp"
-	// NetworkLinks has one line per interface that is to have an address, with
+	// NetworkLinks has one line per interface that needs an address, with
 	// the word dhcp behind those that ask for it. It is in the service's own
 	// /run: a container that has not come so far has none, and is not healthy.
 	NetworkLinks = "/run/links"
@@ -206,7 +206,7 @@ const (
 	// UserReloading is what becomes of UserReload until the daemon answers.
 	UserReloading = UserRunDir + "/reloading"
 	// UserConfigured exists once the user daemon answers with all of this boot's
-	// configuration and the machine's disks: the boot does not start it anew
+	// configuration and the machine's disks: the boot does not restart it
 	// any more.
 	UserConfigured = UserRunDir + "/configured"
 	// UserDrain exists while user Docker's engine is replaced by one that cannot

@@ -1,5 +1,5 @@
-// Package once keeps what is to happen once per boot from happening again when
-// the program that does it starts anew.
+// Package once keeps what happens once per boot from happening again when the
+// program that does it restarts.
 package once
 
 import (

@@ -33,7 +33,7 @@ type syslogHandler struct {
 }
 
 // syslogSocket is a datagram socket that is connected when there is something
-// to send and connected anew when the daemon was replaced.
+// to send and connected again when the daemon was replaced.
 type syslogSocket struct {
 	mu   sync.Mutex
 	path string

@@ -10,8 +10,8 @@ import (
 //go:noescape
 func in(r *registers)
 
-// backdoor calls the hypervisor. Anywhere but on VMware, and where VMware was
-// told to keep its door closed, the instruction is a fault.
+// backdoor calls the hypervisor. Anywhere but on VMware, and where VMware's
+// settings close the door, the instruction is a fault.
 func backdoor(r *registers) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {

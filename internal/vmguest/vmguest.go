@@ -43,7 +43,7 @@ const (
 	// Status, in the high half of ECX.
 	success    = 0x0001
 	doReceive  = 0x0002
-	checkpoint = 0x0080 // the machine was suspended meanwhile: start anew
+	checkpoint = 0x0080 // the machine was suspended meanwhile: start again
 )
 
 const (

@@ -21,8 +21,8 @@ import (
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 
-// OnHost tells whether a path lies in a directory that the console has in common
-// with the host, so that the console writes the file whoever it is for.
+// OnHost reports whether a path lies in a directory that the console has in common
+// with the host, so that the console writes the file for every service.
 func OnHost(path string) bool {
 	dirs := []string{"/etc/docker", "/var/lib/rancher", "/var/log", "/home", "/opt", "/mnt", "/media"}
 	return slices.ContainsFunc(dirs, func(dir string) bool { return strings.HasPrefix(path, dir+"/") })

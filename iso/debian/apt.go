@@ -26,7 +26,7 @@ import (
 // keyring is where the package debian-archive-keyring has Debian's keys.
 const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
-// assumed lists packages that apt is told are there already: others depend on
+// assumed lists packages that apt takes for installed: others depend on
 // them for their maintainer scripts only, and those never run here.
 //
 //go:embed assumed.list

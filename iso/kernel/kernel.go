@@ -48,7 +48,7 @@ type Kernel struct {
 	Image, Config string
 	// Modules and InitModules are folders that hold what belongs in
 	// /usr/lib/modules: one folder named Version. In Modules its subfolder
-	// kernel is empty: ModulesImage is to be mounted there.
+	// kernel is empty: ModulesImage is mounted there at run time.
 	Modules, InitModules, ModulesImage string
 	// Further is laid out like the root of an image. In its modules' folder are
 	// those that Modules has not, packed as Debian packs them, an index of all,

@@ -67,7 +67,7 @@ func wordLength(s string) int {
 	return len(s)
 }
 
-// opensValue tells whether s[i] is the first character of a value.
+// opensValue reports whether s[i] is the first character of a value.
 func opensValue(s string, i int) bool {
 	return i > 0 && s[i-1] == '=' && strings.IndexByte(s[:i], '=') == i-1
 }
@@ -146,7 +146,7 @@ func (p Params) All(key string) []string {
 	return values
 }
 
-// Bool tells whether key is given and switched on: bare, or with one of YAML's
+// Bool reports whether key is given and switched on: bare, or with one of YAML's
 // words for true, or 1.
 func (p Params) Bool(key string) bool {
 	switch strings.ToLower(p.Get(key)) {

@@ -47,7 +47,7 @@ func (r *Result) Fill(other Result) {
 	}
 }
 
-// Empty tells whether there is nothing in it.
+// Empty reports whether there is nothing in it.
 func (r *Result) Empty() bool {
 	return r.UserData == nil && r.VendorData == nil && len(r.Network.Interfaces) == 0 &&
 		r.Metadata.InstanceID == "" && r.Metadata.Hostname == "" && len(r.Metadata.PublicKeys) == 0

@@ -22,7 +22,7 @@ var earlyModules = []string{
 const modulesLimit = time.Minute
 
 // startModules begins to load the modules that will be wanted. What is missing
-// here is told by the daemon that cannot do without.
+// here is reported by the daemon that cannot do without.
 func (s *system) startModules(ctx context.Context) error {
 	s.guard("modules", func() {
 		ctx, cancel := context.WithTimeout(ctx, modulesLimit)

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// How long a zombie stays before it counts as an orphan. Whoever started a
+// How long a zombie stays before it counts as an orphan. The process that started a
 // child of this process waits for it; to reap it would steal its exit status.
 // os/exec waits at once, but some of the daemon's code first reads the child's
 // output to the end. Such a child is in this process's group, and orphans
@@ -66,7 +66,7 @@ type reaper struct {
 	seen  map[zombie]time.Time
 }
 
-// A zombie is told apart from an earlier one with the same pid by its start.
+// The start time distinguishes a zombie from an earlier one with the same pid.
 type zombie struct {
 	pid   int
 	group int

@@ -19,7 +19,7 @@ import (
 )
 
 // An attempt is how the system tier is started. After a failure PID 1 runs
-// itself anew with the next one: a daemon cannot be started twice in a process.
+// itself again with the next one: a daemon cannot be started twice in a process.
 type attempt string
 
 const (
@@ -92,7 +92,7 @@ func (s *system) recoverFrom(f failure) {
 // restartLimit bounds the stop of what is left of a failed attempt.
 const restartLimit = 15 * time.Second
 
-// restart runs PID 1 anew. It returns only when that fails.
+// restart runs PID 1 again. It returns only when that fails.
 func (s *system) restart(a attempt) error {
 	for _, st := range []endStep{
 		{name: "services", limit: restartLimit, do: s.stopOrchestrator},

@@ -34,7 +34,7 @@ type Folder struct {
 // At returns the folder that remembers what was loaded beside the archives.
 func At(dir string) Folder { return Folder{Name: dir, Dir: dir, Stamps: dir} }
 
-// Empty tells whether there is nothing to load.
+// Empty reports whether there is nothing to load.
 func (f Folder) Empty() bool {
 	entries, err := os.ReadDir(f.Dir)
 	return err != nil || len(entries) == 0
@@ -83,7 +83,7 @@ func All(ctx context.Context, d Daemon, folder string, log *slog.Logger) {
 
 // Archives loads the archives in a folder, as `docker save` makes them,
 // compressed or not: each once per content and per store, whose name changes
-// when its images are thrown away. One that cannot be loaded is told and tried
+// when its images are thrown away. One that cannot be loaded is reported and tried
 // again at the next boot. It returns how many were loaded.
 func Archives(ctx context.Context, store Store, storeID string, f Folder, log *slog.Logger) (loaded int, err error) {
 	entries, err := os.ReadDir(f.Dir)

@@ -33,7 +33,7 @@ type Loader struct {
 }
 
 // Ensure makes sure that the image is in the store, whole and of the shipped
-// version, and tells whether it had to be loaded. An image that the store has
+// version, and reports whether it had to be loaded. An image that the store has
 // but cannot read, as after a power cut, is replaced.
 func (l *Loader) Ensure(ctx context.Context, e images.IndexEntry) (loaded bool, err error) {
 	reason := ""

@@ -197,7 +197,7 @@ func hooks(dockerCli *command.DockerCli) bool {
 	return dockerCli.Out().IsTerminal() && dockerCli.HooksEnabled()
 }
 
-// message is what hooks are told about an error; empty means success.
+// message is what hooks get to see of an error; empty means success.
 func message(err error) string {
 	if err == nil {
 		return ""

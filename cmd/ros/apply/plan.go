@@ -20,7 +20,7 @@ type Effect string
 const (
 	// Now: the running system is changed, nothing stops.
 	Now Effect = "now"
-	// Restart: a service starts anew.
+	// Restart: a service restarts.
 	Restart Effect = "restart"
 	// Later: it counts the next time that it is used; nothing waits for it.
 	Later Effect = "later"
@@ -39,15 +39,15 @@ type Change struct {
 	steps []Step
 }
 
-// A Plan is what is to be done.
+// A Plan is what remains to do.
 type Plan struct {
 	// Changes are sorted by key.
 	Changes []Change
-	// Steps are in the order in which they are to be done, each once.
+	// Steps are in the order of execution, each once.
 	Steps []Step
 }
 
-// Has tells whether a change has the effect.
+// Has reports whether a change has the effect.
 func (p Plan) Has(e Effect) bool {
 	return slices.ContainsFunc(p.Changes, func(c Change) bool { return c.Effect == e })
 }

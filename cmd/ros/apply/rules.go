@@ -24,7 +24,7 @@ const (
 	SSH          Step = console.SSH
 	Network      Step = "network"
 	NTP          Step = "ntp"
-	// RenewDocker starts user Docker's daemon anew if it has other settings
+	// RenewDocker restarts user Docker's daemon if it has other settings
 	// than it should, RestartDocker the whole service.
 	RenewDocker   Step = "renew-docker"
 	RestartDocker Step = "docker"
@@ -55,7 +55,7 @@ type rule struct {
 }
 
 const (
-	live         = "user Docker's daemon starts anew, containers keep running unless live-restore is off"
+	live         = "user Docker's daemon restarts, containers keep running unless live-restore is off"
 	startCommand = "it runs at the next boot"
 	early        = "it is read before there is a configuration file: set it on the kernel command line"
 )
@@ -112,9 +112,9 @@ var rules = []rule{
 	{"rancher.docker.server_cert", Restart, live, []Step{RestartDocker}},
 	{"rancher.docker.server_key", Restart, live, []Step{RestartDocker}},
 
-	{"rancher.services", Now, "containers whose entry changed are made anew, those without an entry removed", []Step{Services}},
+	{"rancher.services", Now, "containers whose entry changed are recreated, those without an entry removed", []Step{Services}},
 	{"rancher.services_include", Now, "services that it switches on run, those that it switches off stop", []Step{Services}},
-	{"rancher.environment", Now, "services that use the values are made anew", []Step{Services}},
+	{"rancher.environment", Now, "services that use the values are recreated", []Step{Services}},
 	{"rancher.registry_auths", Now, "services that wait for an image try again", []Step{Services}},
 
 	{"bootcmd", Later, startCommand, nil},
@@ -173,7 +173,7 @@ var leftovers = []leftover{
 	}},
 }
 
-// missing tells whether an old list has what a new one has not.
+// missing reports whether an old list has what a new one has not.
 func missing[T comparable](old, wanted []T) bool {
 	return slices.ContainsFunc(old, func(o T) bool { return !slices.Contains(wanted, o) })
 }

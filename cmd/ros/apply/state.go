@@ -38,7 +38,7 @@ func read(root, wanted, kernelLine string) (s State, err error) {
 		if _, err := os.Stat(dir); err != nil {
 			return osconfig.Config{}, err
 		}
-		// What is wrong in it has been told when it was applied.
+		// Its problems were reported when it was applied.
 		cfg, _, err := osconfig.Load(dir, kernelLine)
 		return cfg, err
 	}

@@ -108,6 +108,6 @@ func writeApplied(c *cli.Context, r applyReport) error {
 
 // steps returns what does the steps of a plan on the running system.
 func steps(since []osconfig.Config, wanted osconfig.Config) func(context.Context, apply.Step) error {
-	// What is done is told as an error or not at all.
+	// An action reports an error or nothing.
 	return apply.Machine{Log: slog.New(slog.DiscardHandler), Since: since, Wanted: wanted}.Do
 }

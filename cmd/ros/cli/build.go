@@ -18,7 +18,7 @@ import (
 
 func (p places) buildCommand() *cli.Command {
 	flags := []cli.Flag{
-		boolFlag("no-cache", "make every step anew"),
+		boolFlag("no-cache", "do not use the build cache"),
 		boolFlag("pull", "get newer images to begin with"),
 	}
 	return &cli.Command{

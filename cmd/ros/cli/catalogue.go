@@ -28,7 +28,7 @@ func (p places) catalogues() catalogues.Store {
 
 func (p places) refreshCommand() *cli.Command {
 	return &cli.Command{
-		Name: "refresh", Usage: "get the catalogues of rancher.repositories anew", ArgsUsage: "[REPOSITORY...]",
+		Name: "refresh", Usage: "download the catalogues of rancher.repositories", ArgsUsage: "[REPOSITORY...]",
 		Description: "A catalogue is taken if it is signed with the public_key of its repository, pins its images by digest and is\n" +
 			"not older than the one that is here. What it has is in ros service list --all then, also without a network.\n\n" +
 			"Examples:\n   sudo ros service refresh\n   sudo ros service refresh core",
@@ -121,7 +121,7 @@ func (p places) switchable(services []service) []service {
 		}
 	}
 	for _, repository := range slices.Sorted(maps.Keys(cfg.Rancher.Repositories)) {
-		// What is wrong with one is told by what takes something from it.
+		// Its problems are reported by the command that uses it.
 		has, _ := p.catalogues().Get(repository, cfg.Rancher.Repositories[repository])
 		for _, name := range slices.Sorted(maps.Keys(has.Entries)) {
 			if _, known := cfg.Rancher.ServicesInclude[name]; known || slices.ContainsFunc(services, func(s service) bool { return s.Name == name }) {

@@ -233,7 +233,7 @@ func (p places) configExport(c *cli.Context) error {
 	return conffile.Write(c.String("output"), b.Bytes())
 }
 
-// fromBoot tells whether a value came with the user data or metadata of a boot.
+// fromBoot reports whether a value came with the user data or metadata of a boot.
 func fromBoot(o osconfig.Origin) bool {
 	part, _ := filepath.Match(layout.BootParts, o.Source) // the pattern is good
 	return part || o.Source == layout.UserData || o.Source == layout.Metadata
@@ -286,7 +286,7 @@ func (p places) configValidate(c *cli.Context) error {
 }
 
 // serviceProblems are those that keep entries of rancher.services from becoming
-// containers, beside the form of their keys.
+// containers, in addition to the form of their keys.
 func serviceProblems(source string, cfg osconfig.Config, readFile func(string) ([]byte, error)) (problems []osconfig.Problem) {
 	// Another file may name the image.
 	services := maps.Clone(cfg.Rancher.Services)

@@ -104,7 +104,7 @@ func (p places) consoles(ctx context.Context) ([]consoleImage, error) {
 	return list, nil
 }
 
-// runs tells whether a record of the service console is about c.
+// runs reports whether a record of the service console is about c.
 func (c consoleImage) runs(r control.Record, shipped string) bool {
 	switch {
 	case r.Stopped:

@@ -75,7 +75,7 @@ func (p places) consoleExec(ctx context.Context, command []string, fresh bool) e
 	return p.exec(filepath.Join(layout.EngineBin, docker[0]), docker)
 }
 
-// prepareConsole tells whether the console runs. System Docker has its shipped
+// prepareConsole reports whether the console runs. System Docker has its shipped
 // image then.
 func (p places) prepareConsole(ctx context.Context, shipped images.IndexEntry) (running bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askLimit)

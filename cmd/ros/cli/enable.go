@@ -129,7 +129,7 @@ func (p places) serviceFile(ctx context.Context, cfg osconfig.Config, source str
 }
 
 // checkServices returns the names of the services in a file. With a mistake in
-// it there are none, and each is told.
+// it there are none, and each is reported.
 func checkServices(c *cli.Context, cfg osconfig.Config, source string, text []byte) ([]string, error) {
 	services, problems := osconfig.ParseServices(source, text)
 	_, mistakes := plan.Configure(services, cfg.Rancher.Environment, os.ReadFile)

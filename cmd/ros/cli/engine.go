@@ -32,7 +32,7 @@ type engineImage struct {
 type engineList struct {
 	// Engines are those that user Docker can be.
 	Engines []engineImage `json:"engines"`
-	// Further are the user engines beside it.
+	// Further are the other user engines.
 	Further []furtherEngine `json:"further"`
 }
 
@@ -218,7 +218,7 @@ func (p places) engineRollback(c *cli.Context) error {
 	return p.request(c, control.Request{Verb: control.Rollback, Service: engineService})
 }
 
-// drain tells whether the containers that are up have to stop for user Docker's
+// drain reports whether the containers that are up have to stop for user Docker's
 // engine to become that of an image; an empty ID is the shipped one's. With an
 // error it must not be tried without force.
 //

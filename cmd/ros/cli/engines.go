@@ -13,7 +13,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
 )
 
-// A furtherEngine is a user engine beside user Docker.
+// A furtherEngine is a user engine other than user Docker.
 type furtherEngine struct {
 	Name    string `json:"name"`
 	Service string `json:"service"`
@@ -32,7 +32,7 @@ var engineName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,29}$`)
 
 func (p places) engineCreateCommand() *cli.Command {
 	return &cli.Command{
-		Name: "create", Usage: "make a user engine beside user Docker", ArgsUsage: "NAME",
+		Name: "create", Usage: "create another user engine", ArgsUsage: "NAME",
 		Description: "It is a Docker with a socket, data and a network of its own, and lasts until ros engine rm. Ports that its\n" +
 			"containers publish are at its address, which this machine reaches. It is the service docker-NAME of ros service.\n\n" +
 			"Examples:\n   sudo ros engine create ci\n   sudo docker -H unix:///run/docker-ci/docker.sock run hello-world\n" +
@@ -115,7 +115,7 @@ func engineSocket(service string) string {
 	return layout.UserEngineRun + service + "/" + layout.UserEngineSocket
 }
 
-// furtherEngines lists the user engines beside user Docker.
+// furtherEngines lists the user engines other than user Docker.
 func (p places) furtherEngines(ctx context.Context) ([]furtherEngine, error) {
 	records, err := control.Read(p.records)
 	if err != nil {

@@ -62,7 +62,7 @@ const (
 // serviceArgument is the argument of commands for one service.
 const serviceArgument = "SERVICE"
 
-// well tells whether nobody needs to look at the service.
+// well reports whether nobody needs to look at the service.
 func (s service) well() bool {
 	return s.State == string(dockerapi.Running) && s.Health != dockerapi.Unhealthy || s.State == stopped
 }
@@ -113,7 +113,7 @@ func (p places) serviceCommand() *cli.Command {
 			p.configuredCommand(control.Up, "up", "make services of the configuration what it says now, and start those that ended"),
 			p.configuredCommand(control.Create, "create", "make their containers, without a start until ros service up"),
 			p.buildCommand(),
-			p.configuredCommand(control.Pull, "pull", "get their images anew; ros service up does not replace what runs"),
+			p.configuredCommand(control.Pull, "pull", "pull their images; ros service up does not replace what runs"),
 			p.removeCommand(),
 			p.enableCommand(),
 			p.disableCommand(),

@@ -31,7 +31,7 @@ func dockerAPI(path string) check {
 	}
 }
 
-// socket connects; whoever bound the path is alive then.
+// socket connects; the process that bound the path is alive then.
 func socket(network, path string) check {
 	return func(ctx context.Context) error {
 		c, err := new(net.Dialer).DialContext(ctx, network, path)

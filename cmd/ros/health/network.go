@@ -16,7 +16,7 @@ import (
 const dhcpcdConfig = "/run/dhcpcd.conf"
 
 // network holds when dhcpcd answers, if it has work, and no plugged-in
-// interface that is to have an address is without. A machine without any has a
+// interface that needs an address has none. A machine without any has a
 // healthy network service.
 func network(ctx context.Context) error {
 	if _, err := os.Stat(dhcpcdConfig); err == nil {

@@ -191,7 +191,7 @@ func machineKey(dir string) (qemutest.Key, error) {
 	return key, os.WriteFile(path, key.PEM, 0o600)
 }
 
-// developerKeys returns the public keys of whoever runs this.
+// developerKeys returns the public keys of the person who runs this.
 func developerKeys() []string {
 	home, err := os.UserHomeDir()
 	if err != nil {

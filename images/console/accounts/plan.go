@@ -1,6 +1,6 @@
 // Package accounts works out which commands bring the console's accounts in
 // line with the configuration: groups, users, passwords, sudo rules and keys.
-// The console's account files are made anew with its container, at each boot.
+// The console's account files are recreated with its container, at each boot.
 // The package runs nothing.
 package accounts
 
@@ -30,7 +30,7 @@ const (
 	noPassword = "*"
 )
 
-// A Plan is what is to be done, in the order of the fields.
+// A Plan is what to do, in the order of the fields.
 type Plan struct {
 	Commands [][]string
 	Logins   []Login
@@ -46,12 +46,12 @@ type Plan struct {
 type Login struct {
 	Name, Home string
 	IDs        IDs
-	// MakeHome: its home is to be made if there is none.
+	// MakeHome: create its home if there is none.
 	MakeHome bool
 	Keys     osconfig.KeyList
 }
 
-// A Password is what an account's password is to be.
+// A Password is the wanted password of an account.
 type Password struct {
 	Name string
 	// Value is a hash or a clear text; empty for a random one.
@@ -86,7 +86,7 @@ func MakePlan(cfg osconfig.Config, db Database) Plan {
 	return p.Plan
 }
 
-// Since returns what of a plan is to be done on a machine on which earlier plans
+// Since returns what remains of a plan on a machine on which earlier plans
 // have been carried out, maybe in part. Passwords that are the same in all are
 // not set again: somebody may have changed one by hand, and random ones stay.
 // Keys and passwords that an earlier plan gave an account and this one does not
@@ -142,7 +142,7 @@ func Homes(cfg osconfig.Config) []string {
 	return dirs
 }
 
-// PasswordLogin tells whether SSH lets passwords in.
+// PasswordLogin reports whether SSH lets passwords in.
 func PasswordLogin(cfg osconfig.Config, p Plan) bool {
 	if slices.Contains(cfg.Rancher.Disable, "password") {
 		return false

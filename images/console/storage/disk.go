@@ -51,7 +51,7 @@ func tableName(t osconfig.TableType) string {
 	return "dos"
 }
 
-// partitioned tells whether a disk is as the configuration wants it already.
+// partitioned reports whether a disk is as the configuration wants it already.
 func (d Disk) partitioned(have Content, partitions int) bool {
 	want := len(d.Layout.Parts)
 	if d.Layout.Whole {
@@ -151,7 +151,7 @@ const (
 	refuse                // there is something else on it
 )
 
-// judgeFS decides about a device that is to have a file system. One of the
+// judgeFS decides about a device that needs a file system. One of the
 // kind and with the label is it, whatever overwrite says: a machine must not
 // lose its data at its next boot.
 func judgeFS(fs osconfig.FSSetup, have Content) verdict {
@@ -164,7 +164,7 @@ func judgeFS(fs osconfig.FSSetup, have Content) verdict {
 	return refuse
 }
 
-// judgeDisk decides about a disk that is to have partitions.
+// judgeDisk decides about a disk that needs partitions.
 func judgeDisk(d Disk, have Content, partitions int, blank bool) verdict {
 	switch {
 	case d.partitioned(have, partitions):

@@ -1,5 +1,5 @@
 // Package storage brings disks, file systems, mounts and swap space in line
-// with the configuration. What is to be done is worked out first (MakePlan,
+// with the configuration. What to do is worked out first (MakePlan,
 // and the functions that look at what is on a device); a Runner does it. What
 // holds data is never overwritten unless the configuration says so, and what
 // is mounted never.
@@ -175,7 +175,7 @@ func (m Mount) hasOption(names ...string) bool {
 	return slices.ContainsFunc(strings.Split(m.Options, ","), func(o string) bool { return slices.Contains(names, o) })
 }
 
-// remote tells whether a mount needs the network.
+// remote reports whether a mount needs the network.
 func (m Mount) remote() bool {
 	switch m.Type {
 	case "nfs", "nfs4", "cifs", "smb3":
@@ -184,7 +184,7 @@ func (m Mount) remote() bool {
 	return m.hasOption("_netdev")
 }
 
-// needs tells whether a mount lies on another one, or takes its content from
+// needs reports whether a mount lies on another one, or takes its content from
 // there.
 func (m Mount) needs(other Mount) bool {
 	for _, p := range []string{m.Path, m.Device} {
@@ -195,7 +195,7 @@ func (m Mount) needs(other Mount) bool {
 	return false
 }
 
-// onDevice tells whether a mount needs a block device, and so waits for it.
+// onDevice reports whether a mount needs a block device, and so waits for it.
 func (m Mount) onDevice() bool {
 	return !m.remote() && !m.hasOption("bind", "rbind", "loop") && (strings.HasPrefix(m.Device, "/dev/") || strings.Contains(m.Device, "="))
 }

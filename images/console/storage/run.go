@@ -49,8 +49,8 @@ type Runner struct {
 }
 
 // Prepare partitions disks, makes file systems and swap space, mounts what
-// needs no network, and grows what is to grow. It returns mounts that are to
-// be tried again; an error is not about them.
+// needs no network, and grows what should grow. It returns mounts to try
+// again; an error is not about them.
 func (r Runner) Prepare(ctx context.Context, p Plan) ([]Mount, error) {
 	var errs []error
 	for _, problem := range p.Problems {

@@ -84,7 +84,7 @@ func hasPrefixFold(s, prefix string) bool {
 
 // explicit returns the sources that someone asked for without configuring
 // them: on the kernel command line, or in the serial number that a hypervisor
-// was told to give the machine.
+// gives the machine by its settings.
 func explicit(m Machine) []string {
 	var items []string
 	if cloudConfigURL(m.KernelLine) != "" {

@@ -16,7 +16,7 @@ const grace = time.Second
 // waiting for.
 const lastWords = 100 * time.Millisecond
 
-// An Answer is what became of asking a source. Err may be set beside a Result
+// An Answer is what became of asking a source. Err may be set with a Result
 // that is good in part; Found says whether there is one.
 type Answer struct {
 	Source Source

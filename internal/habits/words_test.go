@@ -1,0 +1,105 @@
+package habits
+
+import (
+	"go/scanner"
+	"go/token"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var quoted = regexp.MustCompile("`([^`]+)`")
+
+// readWords reads from docs/glossary.md which words are to avoid, and where.
+func readWords(t *testing.T) (avoid *regexp.Regexp, folders []string) {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/glossary.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, ok := strings.Cut(string(text), "\n| Avoid | Write |\n|---|---|\n")
+	if !ok {
+		t.Fatal("docs/glossary.md has no table of words to avoid")
+	}
+	rows, rest, _ := strings.Cut(list, "\n\n")
+	var words []string
+	for row := range strings.Lines(rows) {
+		for word := range strings.SplitSeq(strings.Split(row, "|")[1], ",") {
+			words = append(words, strings.ReplaceAll(regexp.QuoteMeta(strings.TrimSpace(word)), " ", `\s+(?://\s*|#\s*)?`))
+		}
+	}
+	paragraph, _, _ := strings.Cut(rest, "\n\n")
+	for _, m := range quoted.FindAllStringSubmatch(paragraph, -1) {
+		folders = append(folders, m[1])
+	}
+	if len(words) < 10 || len(folders) < 5 {
+		t.Fatalf("docs/glossary.md: %d words, %d folders", len(words), len(folders))
+	}
+	return regexp.MustCompile(`(?i)\b(` + strings.Join(words, "|") + `)\b`), folders
+}
+
+// prose returns what of a file people read, with everything else blanked: of Go
+// code the comments and texts.
+func prose(name string, text []byte) []byte {
+	if filepath.Ext(name) != ".go" {
+		return text
+	}
+	out := make([]byte, len(text))
+	for i, b := range text {
+		out[i] = ' '
+		if b == '\n' {
+			out[i] = b
+		}
+	}
+	var s scanner.Scanner
+	file := token.NewFileSet().AddFile(name, -1, len(text))
+	s.Init(file, text, nil, scanner.ScanComments)
+	for {
+		pos, tok, lit := s.Scan()
+		if tok == token.EOF {
+			return out
+		}
+		if tok == token.COMMENT || tok == token.STRING {
+			copy(out[file.Offset(pos):], lit)
+		}
+	}
+}
+
+func TestWords(t *testing.T) {
+	avoid, folders := readWords(t)
+	cmd := exec.CommandContext(t.Context(), "git", append([]string{"-C", "../..", "ls-files", "-z", "--"}, folders...)...)
+	list, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %v", cmd, err)
+	}
+	files := 0
+	for name := range strings.SplitSeq(strings.TrimRight(string(list), "\x00"), "\x00") {
+		if strings.Contains(name, "/testdata/") || strings.HasPrefix(name, "internal/habits/") ||
+			strings.HasSuffix(name, "_test.go") || strings.HasSuffix(name, ".sum") {
+			continue
+		}
+		text, err := os.ReadFile("../../" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files++
+		text = prose(name, text)
+		for _, at := range avoid.FindAllIndex(text, -1) {
+			t.Errorf("%s:%d: %q: see docs/glossary.md for what to write", name, 1+strings.Count(string(text[:at[0]]), "\n"), text[at[0]:at[1]])
+		}
+	}
+	if files < 100 {
+		t.Errorf("only %d files looked at", files)
+	}
+}
+
+func TestProse(t *testing.T) {
+	const code = "package a\n\n// É made anew.\nvar anew = \"anew\" + `x`\n"
+	got := string(prose("a.go", []byte(code)))
+	if len(got) != len(code) || strings.Count(got, "anew") != 2 || strings.Contains(got, "var") {
+		t.Errorf("prose = %q; want the comment and the text only", got)
+	}
+}
