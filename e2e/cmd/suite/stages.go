@@ -34,6 +34,9 @@ var stages = []stage{
 	{name: "lint", compiles: true, proves: "habits that a machine can check", round: 2, commands: func(*suite) [][]string {
 		return [][]string{{"./scripts/lint"}}
 	}},
+	{name: "vulncheck", compiles: true, proves: "no known vulnerability without a reason", round: 2, commands: func(*suite) [][]string {
+		return [][]string{{"./scripts/vulncheck"}}
+	}},
 	{name: "fresh", proves: "./scripts/run, on a machine that has nothing", round: 2, needs: "build", commands: func(s *suite) [][]string {
 		releases := []string{"trixie"}
 		if s.full {
@@ -47,6 +50,9 @@ var stages = []stage{
 	}},
 	{name: "unit", compiles: true, proves: "each package by itself", round: 3, commands: func(s *suite) [][]string {
 		return [][]string{s.goTest(s.packages, "-skip", "^TestIntegration")}
+	}},
+	{name: "race", proves: "packages in which goroutines meet, under the race detector", round: 3, commands: func(*suite) [][]string {
+		return [][]string{{"./scripts/race", "-count=1", "-v"}}
 	}},
 	{name: "integration", compiles: true, proves: "packages against a real daemon, loop devices and namespaces of this machine", round: 4, commands: func(s *suite) [][]string {
 		return [][]string{s.goTest(s.packages, "-p", "1", "-timeout", "10m", "-run", "^TestIntegration")}
