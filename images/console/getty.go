@@ -77,7 +77,7 @@ func (c *console) keepGetty(ctx context.Context, g terminal) {
 // lookForTTY is how often a terminal is looked for that is not there.
 const lookForTTY = 10 * time.Second
 
-// isTerminal tells whether a file is a terminal with something behind it:
+// isTerminal reports whether a file is a terminal with something behind it:
 // ports without answer with EIO.
 func isTerminal(path string) bool {
 	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, 0)

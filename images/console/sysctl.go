@@ -66,7 +66,7 @@ const (
 	// is there to its settings.
 	settleTime = 2 * time.Second
 	// missingLimit is how long a boot's settings may wait for what brings them
-	// before people are told.
+	// before this is reported.
 	missingLimit = 90 * time.Second
 )
 
@@ -125,7 +125,7 @@ func (c *console) setLater(ctx context.Context, e uevent.Event) {
 	}
 }
 
-// ofLink tells whether a sysctl is one of a network interface.
+// ofLink reports whether a sysctl is one of a network interface.
 func ofLink(name, link string) bool {
 	dir := filepath.Dir(sysctlPath(name))
 	return filepath.Base(dir) == link && strings.HasPrefix(dir, "/proc/sys/net/")

@@ -26,7 +26,7 @@ type Schedule struct {
 	// kernel started, and counts unless it is 0: a clock may be set meanwhile.
 	At     time.Time `json:"at"`
 	Uptime float64   `json:"uptime,omitempty"`
-	// Message is for people, who are told unless Silent.
+	// Message is part of the notice, which Silent suppresses.
 	Message string `json:"message,omitempty"`
 	Silent  bool   `json:"silent,omitempty"`
 }
@@ -39,10 +39,10 @@ func (s Schedule) Left(now time.Time, uptime float64) time.Duration {
 	return s.At.Sub(now.Round(0)) // by the clock, which may have been set
 }
 
-// When is the time as people are told it.
+// When is the time as notices show it.
 func (s Schedule) When() string { return s.At.Format("Mon 2006-01-02 15:04:05 MST") }
 
-// Notice is what people at terminals are told.
+// Notice is what terminals show.
 func (s Schedule) Notice() string {
 	return AsLine(s.Message) + fmt.Sprintf("The machine will %s at %s!", s.Action.Verb(), s.When())
 }

@@ -16,7 +16,7 @@ import (
 // may be set meanwhile.
 const scheduleLook = 15 * time.Second
 
-// warnings are how long before a scheduled end people are told of it, and the
+// warnings are how long before a scheduled end notices of it appear, and the
 // last one is the end.
 var warnings = []time.Duration{15 * time.Minute, 5 * time.Minute, time.Minute, 0}
 
@@ -30,13 +30,13 @@ func nextWarning(left time.Duration) int {
 	return -1
 }
 
-// keepSchedule ends the machine when that is scheduled. A PID 1 that was started
-// anew goes on with the file that there is.
+// keepSchedule ends the machine when that is scheduled. A PID 1 that was
+// restarted goes on with the file that exists.
 func (s *system) keepSchedule() {
 	for changed := true; ; {
 		plan, err := power.ReadSchedule(layout.ShutdownSchedule)
 		if err != nil {
-			s.log.Error("the end of the machine is not scheduled", "error", err)
+			s.log.Error("the end of the machine is not scheduled", "err", err)
 		}
 		if plan == nil {
 			<-s.signals.scheduled
@@ -51,7 +51,7 @@ func (s *system) keepSchedule() {
 			continue
 		}
 		if err := os.Remove(layout.ShutdownSchedule); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			s.log.Warn("scheduled end", "error", err)
+			s.log.Warn("scheduled end", "err", err)
 		}
 		s.signals.order(plan.Action)
 	}

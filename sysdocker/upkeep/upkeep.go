@@ -46,7 +46,7 @@ func Run(ctx context.Context, log *slog.Logger) {
 
 func (u upkeep) run(ctx context.Context) {
 	if err := mountLate(ctx); err != nil {
-		u.log.Warn("kernel's file systems", "error", err)
+		u.log.Warn("kernel's file systems", "err", err)
 	}
 	ticks := time.NewTicker(lookAfter)
 	defer ticks.Stop()
@@ -75,7 +75,7 @@ func (u upkeep) look(ctx context.Context) {
 	}
 	began := u.now()
 	err = u.trim(ctx)
-	u.log.Info("free space is given back to the disks", "took", u.now().Sub(began).Round(time.Millisecond), "error", err)
+	u.log.Info("free space is given back to the disks", "took", u.now().Sub(began).Round(time.Millisecond), "err", err)
 	u.note(u.lastTrim)
 }
 
@@ -88,7 +88,7 @@ func (u upkeep) note(path string) {
 		err = os.Chtimes(path, now, now)
 	}
 	if err != nil {
-		u.log.Warn("time is not noted", "error", err)
+		u.log.Warn("time is not noted", "err", err)
 	}
 }
 

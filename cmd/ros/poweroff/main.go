@@ -204,7 +204,7 @@ func usage(name string) string {
 
 Stop every service and container in order, then power the machine off.
 TIME is now, +MINUTES, or HH:MM of the next 24 hours; without it, in a minute.
-People who are logged in are told, with the message.
+People who are logged in see a notice with the message.
 
   -h, -P, --poweroff  power off (default)
   -r, --reboot        restart

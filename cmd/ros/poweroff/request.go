@@ -34,7 +34,7 @@ type when struct {
 	clock        bool // hour and minute count
 }
 
-// now tells whether there is nothing to wait for.
+// now reports whether there is nothing to wait for.
 func (w when) now() bool { return !w.clock && w.delay == 0 }
 
 // after returns how long it is from a moment until then.
@@ -77,7 +77,7 @@ func parse(args []string) (request, error) {
 		case "-w", "--wtmp-only":
 			req.nothing = true
 		case "-d", "--no-wtmp", "-n", "--no-sync", "--no-wall", "-i":
-			// There are no such records, it is never left out, and nobody is told.
+			// There are no such records, it is never left out, and no notice is shown.
 		default:
 			return request{}, fmt.Errorf("unknown argument %q", arg)
 		}

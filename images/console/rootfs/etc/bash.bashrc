@@ -21,7 +21,7 @@ command_not_found_handle() {
     systemctl | journalctl | service | rc-service | initctl)
         echo 'Services are containers: sudo ros service list --all; sudo system-docker logs NAME' ;;
     apt | apt-get | dpkg | apk | yum | dnf | opkg)
-        echo 'This console is made anew at each boot: packages go into images, or into the Debian console (ros console --help).' ;;
+        echo 'This console is recreated at each boot: packages go into images, or into the Debian console (ros console --help).' ;;
     *)
         echo "A container has it, with this directory and the machine's network: docker run --rm -it --net host -v \"\$PWD:\$PWD\" -w \"\$PWD\" debian" ;;
     esac >&2
