@@ -63,8 +63,10 @@ func readWantedSysctls() (w wantedSysctls, err error) {
 
 const (
 	// settleTime is what the kernel takes at most from the message that a link
-	// is there to its settings.
+	// or a module is there to its settings, and settleLook how often they are
+	// looked for meanwhile.
 	settleTime = 2 * time.Second
+	settleLook = settleTime / 20
 	// missingLimit is how long a boot's settings may wait for what brings them
 	// before this is reported.
 	missingLimit = 90 * time.Second
@@ -78,51 +80,88 @@ func (c *console) followSysctls(ctx context.Context) {
 		c.log.Error("settings of links that come later are not made", "err", err)
 		return
 	}
-	defer context.AfterFunc(ctx, func() { events.Close() })()
+	came := make(chan string)
+	go func() {
+		defer close(came)
+		readArrivals(ctx, events, came)
+	}()
+	defer events.Close()
+	var links []string // that came and lack settings yet
+	var until time.Time
 	for {
-		e, err := uevent.Read(events)
-		switch {
-		case ctx.Err() != nil:
+		var again <-chan time.Time
+		if time.Now().Before(until) {
+			again = time.After(settleLook)
+		} else {
+			links = nil
+		}
+		select {
+		case <-ctx.Done():
 			return
-		case err != nil:
-			c.log.Warn("events of the kernel", "err", err) // too many at once: the next one may say enough
-			time.Sleep(time.Second)
-		case e.Action == "add" && (e.Subsystem == "net" || e.Subsystem == "module"), e.Action == "move" && e.Subsystem == "net":
-			c.setLater(ctx, e)
+		case link, ok := <-came:
+			if !ok {
+				return
+			}
+			if link != "" {
+				links = append(links, link)
+			}
+			until = time.Now().Add(settleTime)
+		case <-again:
+		}
+		if links, err = setLater(links); err != nil {
+			c.log.Warn("settings of what came", "err", err)
 		}
 	}
 }
 
-// setLater sets what an event may have brought.
-func (c *console) setLater(ctx context.Context, e uevent.Event) {
+// readArrivals sends the names of links that come, and "" for a module.
+func readArrivals(ctx context.Context, events *os.File, came chan<- string) {
+	for ctx.Err() == nil {
+		e, err := uevent.Read(events)
+		name := ""
+		switch {
+		case errors.Is(err, os.ErrClosed):
+			return
+		case err != nil: // too many at once: the settings of all are looked at
+		case e.Subsystem == "net" && (e.Action == "add" || e.Action == "move"):
+			name = e.Name
+		case e.Subsystem != "module" || e.Action != "add":
+			continue
+		}
+		select {
+		case came <- name:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// setLater sets what has been missing and the settings of links, and returns the
+// links that have not all of theirs yet.
+func setLater(links []string) ([]string, error) {
 	w, err := readWantedSysctls()
 	if err != nil || len(w.Settings) == 0 {
-		return // none are wanted
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil // none are wanted
+		}
+		return nil, err
 	}
 	due := make(osconfig.Sysctls)
 	for name, value := range w.Settings {
-		if slices.Contains(w.Missing, name) || e.Subsystem == "net" && ofLink(name, e.Name) {
+		if slices.Contains(w.Missing, name) || slices.ContainsFunc(links, func(link string) bool { return ofLink(name, link) }) {
 			due[name] = value
 		}
 	}
 	if len(due) == 0 {
-		return
+		return nil, nil
 	}
-	var missing []string
-	for began := time.Now(); ; {
-		missing, err = setSysctls(due)
-		if len(missing) == 0 || time.Since(began) > settleTime || ctx.Err() != nil {
-			break
-		}
-		time.Sleep(settleTime / 20)
+	missing, err := setSysctls(due)
+	still := slices.DeleteFunc(slices.Clone(w.Missing), func(name string) bool { return !slices.Contains(missing, name) })
+	if len(still) != len(w.Missing) {
+		err = errors.Join(err, keepSysctls(w.Settings, still))
 	}
-	if err != nil {
-		c.log.Warn("settings", "of", e.Name, "err", err)
-	}
-	w.Missing = slices.DeleteFunc(w.Missing, func(name string) bool { return !slices.Contains(missing, name) })
-	if err := keepSysctls(w.Settings, w.Missing); err != nil {
-		c.log.Warn("settings", "err", err)
-	}
+	return slices.DeleteFunc(links, func(link string) bool {
+		return !slices.ContainsFunc(missing, func(name string) bool { return ofLink(name, link) })
+	}), err
 }
 
 // ofLink reports whether a sysctl is one of a network interface.
