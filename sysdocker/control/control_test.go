@@ -46,15 +46,16 @@ func TestRequestAndAnswers(t *testing.T) {
 		}
 		return nil
 	})
-	if info, err := os.Stat(socket); err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("socket: %v, %v; want mode 0600", info.Mode(), err)
-	}
 	var said []string
 	if err := Do(t.Context(), socket, Request{Verb: Start, Service: "ntp"}, func(s string) { said = append(said, s) }); err != nil {
 		t.Error(err)
 	}
 	if diff := cmp.Diff([]string{"one", "two"}, said); diff != "" {
 		t.Error(diff)
+	}
+	// It answers once it has its mode.
+	if info, err := os.Stat(socket); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("socket: %v, %v; want mode 0600", info.Mode(), err)
 	}
 	err := Do(t.Context(), socket, Request{Verb: Stop, Service: "ntp"}, func(string) {})
 	if err == nil || err.Error() != "cannot stop ntp" {
