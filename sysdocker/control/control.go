@@ -36,7 +36,7 @@ const (
 	CreateEngine Verb = "create-engine"
 	RemoveEngine Verb = "remove-engine" // with its data
 
-	// For services of the configuration, beside Start and Stop.
+	// For services of the configuration, besides Start and Stop.
 
 	Up     Verb = "up"     // as the configuration says now
 	Create Verb = "create" // make the container, and leave it until Up or Start

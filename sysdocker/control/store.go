@@ -18,7 +18,7 @@ import (
 type Record struct {
 	// Stopped: it is not to run.
 	Stopped bool `json:"stopped,omitempty"`
-	// Image is the ID of the image it is to run; empty for the shipped one.
+	// Image is the ID of the image that it runs from; empty for the shipped one.
 	Image string `json:"image,omitempty"`
 	// Previous is what Image was before the last upgrade, nil without one.
 	Previous *string `json:"previous,omitempty"`

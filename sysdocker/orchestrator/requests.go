@@ -179,7 +179,7 @@ func (r *reconciler) upgrade(ctx context.Context, u *unit, req control.Request, 
 	if req.Drain {
 		endDrain, err := r.host.drain()
 		if err != nil {
-			return fmt.Errorf("announce that containers are to stop: %w", err)
+			return fmt.Errorf("announce that containers stop: %w", err)
 		}
 		defer endDrain()
 		progress("stopping the containers that run")

@@ -144,7 +144,7 @@ func configure(name string, s osconfig.Service, env map[string]string, readFile 
 	return w, err
 }
 
-// needs are the entries whose containers a container refers to, or is to come
+// needs are the entries whose containers a container refers to, or must come
 // after.
 func needs(s osconfig.Service) []string {
 	after := slices.Clone(s.DependsOn)
