@@ -198,6 +198,8 @@ func newTestMachine(t *testing.T, engine *testengine.Engine, client *dockerapi.C
 			// Most services of the OS do, so it goes through all that follows.
 			SharedShim: true,
 			Ready:      &images.Ready{File: filepath.Join(run, name), Timeout: images.Duration(limit)},
+			// Another image is kept once the daemon says that it is healthy.
+			Healthcheck: &images.Healthcheck{Test: []string{"CMD", "/bin/busybox", "true"}, Interval: images.Duration(2 * time.Second)},
 		}}
 	}
 	m.decls = []images.Declaration{declare("udev"), declare("network", "udev")}
