@@ -28,6 +28,8 @@ type fake struct {
 	files    map[string]string
 	devices  []blockdev.Device
 	contents map[string][]byte
+	// digests are those of fs-verity, by file.
+	digests map[string]string
 	// arrivals appear one by one, each with its event.
 	arrivals []arrival
 	// refuse has errors for calls, by the call as recorded.
@@ -66,6 +68,7 @@ func newFake(cmdline string) *fake {
 		},
 		devices:  []blockdev.Device{cdrom},
 		contents: map[string][]byte{},
+		digests:  map[string]string{},
 		refuse:   map[string]error{},
 		exit:     map[string]int{},
 		now:      time.Now(),
@@ -98,7 +101,6 @@ func (f *fake) Mount(m mount) error {
 	// The medium shows what it carries once it is mounted.
 	if err == nil && m.target == mediumDir {
 		f.files["/medium/bulkhead/root.erofs"] = ""
-		f.files["/medium/bulkhead/b/root.erofs"] = ""
 	}
 	return err
 }
@@ -164,6 +166,8 @@ func (f *fake) WriteFile(path, content string) error {
 	f.files[path] = content
 	return nil
 }
+
+func (f *fake) Verity(path string) (string, error) { return f.digests[path], f.call("verity %s", path) }
 
 func (f *fake) Exists(path string) bool {
 	_, ok := f.files[path]

@@ -32,6 +32,13 @@ func switchRoot(_ context.Context, b *boot) error {
 			return err
 		}
 	}
+	if b.sys.Exists(layout.NetbootDir) {
+		// What the network brought is a medium like any other.
+		m := mount{source: layout.NetbootDir, target: path.Join(newRoot, layout.MediumDir), flags: bind}
+		if err := b.mount(m); err != nil {
+			return err
+		}
+	}
 	if err := b.sys.EnterRoot(newRoot); err != nil {
 		return err
 	}

@@ -6,27 +6,27 @@ import (
 	"fmt"
 	"os"
 	"path"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/bulkhead-os/bulkhead/internal/blockdev"
+	"github.com/bulkhead-os/bulkhead/internal/disklayout"
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/os-config/cmdline"
 	"golang.org/x/sys/unix"
 )
 
 const (
 	newRoot   = "/newroot"
 	mediumDir = "/medium"
-	// imageFile is the system image in the initramfs (network boot) and on
-	// an ISO.
-	imageFile = "/bulkhead/root.erofs"
+	// imageFile is the system image on a medium.
+	imageFile = "/" + layout.RootImage
+	// netbootImage is the one in the initramfs of a network boot.
+	netbootImage = layout.NetbootDir + imageFile
 
-	// isoLabel is the volume label of our ISO, slotLabel that of the
-	// partition with the two system slots of an installed disk.
-	isoLabel  = "BULKHEAD"
-	slotLabel = "BULKHEAD_BOOT"
+	// isoLabel is the volume label of our ISO.
+	isoLabel = "BULKHEAD"
 
 	// mediumLimit is how long the boot medium may take to appear: USB hubs,
 	// card readers and drives that spin up need up to half a minute.
@@ -49,7 +49,11 @@ func loadDrivers(_ context.Context, b *boot) error {
 		return err
 	}
 	names := append(b.params.List("rancher.modules"), "fs-erofs", "loop", "crc32c")
-	if !b.sys.Exists(imageFile) {
+	switch {
+	case b.sys.Exists(netbootImage):
+	case b.params.Get(slotParam) != "":
+		names = append(names, "fs-ext4")
+	default:
 		names = append(names, "fs-iso9660")
 	}
 	b.drivers.driveAll(append(names, aliases...))
@@ -94,26 +98,48 @@ func (b *boot) announceWait(msg string) (stop func()) {
 	return func() { t.Stop() }
 }
 
-// A source is where the system image may be: on devices with this label or
-// partition name, in this file.
-type source struct{ label, file string }
+// The boot loader of an installed disk says which slot it started, and the
+// partition that it is.
+const (
+	slotParam = "bulkhead.slot"
+	partParam = "bulkhead.part"
+)
 
-// imageSource says which medium the kernel parameter bulkhead.slot asks for.
-func imageSource(slot string) (source, error) {
-	switch slot {
-	case "":
-		return source{isoLabel, imageFile}, nil
-	case "a", "b":
-		return source{slotLabel, path.Join("/bulkhead", slot, path.Base(imageFile))}, nil
+// A source is where the system image may be: on devices that match one of specs.
+type source struct {
+	// name is what people call it.
+	name  string
+	specs []string
+	// sealed: the image must be the one that the initramfs knows.
+	sealed bool
+}
+
+// imageSource says which medium the kernel parameters ask for.
+func imageSource(p cmdline.Params) (source, error) {
+	switch slot, part := p.Get(slotParam), p.Get(partParam); {
+	case slot == "":
+		return source{name: "label " + isoLabel, specs: []string{"LABEL=" + isoLabel, "PARTLABEL=" + isoLabel}}, nil
+	case slot != "a" && slot != "b":
+		return source{}, fmt.Errorf("%s=%s: want a or b", slotParam, slot)
+	case part != "":
+		return source{name: "PARTUUID=" + part, specs: []string{"PARTUUID=" + part}, sealed: true}, nil
+	default:
+		name := disklayout.Role(slot).Name()
+		return source{name: "partition name " + name, specs: []string{"PARTLABEL=" + name}, sealed: true}, nil
 	}
-	return source{}, fmt.Errorf("bulkhead.slot=%s: want a or b", slot)
 }
 
 // candidates are the devices that can be the source.
-func (s source) candidates(devices []blockdev.Device) []blockdev.Device {
-	return slices.DeleteFunc(slices.Clone(devices), func(d blockdev.Device) bool {
-		return d.Info.Label != s.label && d.PartName != s.label
-	})
+func (s source) candidates(devices []blockdev.Device) ([]blockdev.Device, error) {
+	var all []blockdev.Device
+	for _, spec := range s.specs {
+		found, err := blockdev.Match(devices, spec, "/")
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	return all, nil
 }
 
 // findImage mounts the system image on newRoot: from the initramfs when it is
@@ -124,23 +150,27 @@ func findImage(_ context.Context, b *boot) error {
 			return err
 		}
 	}
-	if b.sys.Exists(imageFile) {
-		return b.mountImage(imageFile)
+	if b.sys.Exists(netbootImage) {
+		return b.mountImage(netbootImage)
 	}
-	src, err := imageSource(b.params.Get("bulkhead.slot"))
+	src, err := imageSource(b.params)
 	if err != nil {
 		return err
 	}
 	deadline := time.Now().Add(mediumLimit)
-	defer b.announceWait(fmt.Sprintf("waiting up to %v for a medium with label %s", mediumLimit, src.label))()
+	defer b.announceWait(fmt.Sprintf("waiting up to %v for a medium with %s", mediumLimit, src.name))()
 	for {
 		devices, err := b.sys.Devices()
 		if err != nil {
 			return err
 		}
 		var reasons []error
-		for _, d := range src.candidates(devices) {
-			err := b.tryMedium(d, src.file)
+		found, err := src.candidates(devices)
+		if err != nil {
+			return err
+		}
+		for _, d := range found {
+			err := b.tryMedium(d, src.sealed)
 			if err == nil {
 				return nil
 			}
@@ -148,7 +178,7 @@ func findImage(_ context.Context, b *boot) error {
 		}
 		err = b.awaitDevices(deadline)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return fmt.Errorf("no medium with label %s after %v: %w", src.label, mediumLimit, errors.Join(append(reasons, seen(devices))...))
+			return fmt.Errorf("no medium with %s after %v: %w", src.name, mediumLimit, errors.Join(append(reasons, seen(devices))...))
 		}
 		if err != nil {
 			return err
@@ -169,17 +199,41 @@ func seen(devices []blockdev.Device) error {
 }
 
 // tryMedium mounts a medium and the system image on it, or neither.
-func (b *boot) tryMedium(d blockdev.Device, file string) error {
+func (b *boot) tryMedium(d blockdev.Device, sealed bool) error {
 	b.drivers.filesystem(d.Info.Type)
 	err := b.mount(mount{d.Path, mediumDir, d.Info.Type, unix.MS_RDONLY | nosuid | nodev | noexec, ""})
 	if err != nil {
 		return err
 	}
-	if err := b.mountImage(path.Join(mediumDir, file)); err != nil {
+	file := path.Join(mediumDir, imageFile)
+	if sealed {
+		err = b.checkSeal(file)
+	}
+	if err == nil {
+		err = b.mountImage(file)
+	}
+	if err != nil {
 		return errors.Join(err, b.unmount(mediumDir))
 	}
 	b.medium = &d
 	b.sys.Log(kmsg.Info, fmt.Sprintf("init: system image is on %v", d))
+	return nil
+}
+
+// checkSeal refuses an image that is not the one of this initramfs, or whose
+// reads the kernel would not check.
+func (b *boot) checkSeal(file string) error {
+	want, err := b.sys.ReadFile(layout.RootDigest)
+	if err != nil {
+		return err
+	}
+	got, err := b.sys.Verity(file)
+	if err != nil {
+		return err
+	}
+	if want = strings.TrimSpace(want); got != want {
+		return fmt.Errorf("%s has the digest %s, and this initramfs belongs to %s", file, got, want)
+	}
 	return nil
 }
 

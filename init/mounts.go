@@ -214,27 +214,35 @@ type stateDir struct {
 	// name is below layout.StateDir, and target in the root: "var/lib".
 	name string
 	mode fs.FileMode
+	// people: it is on the data partition, where there is one.
+	people bool
 }
 
 // stateDirs is laid out like the root of an installed RancherOS, whose state
 // partition can be used as it is.
 var stateDirs = []stateDir{
-	{"var/lib", 0o755},
-	{"var/log", 0o755},
-	{"home", 0o755},
-	{"opt", 0o755},
-	{"mnt", 0o755},
-	{"media", 0o755},
-	{"root", 0o700},
-	{"etc/docker", 0o755},
+	{name: "var/lib", mode: 0o755},
+	{name: "var/log", mode: 0o755},
+	{name: "home", mode: 0o755, people: true},
+	{name: "opt", mode: 0o755, people: true},
+	{name: "mnt", mode: 0o755, people: true},
+	{name: "media", mode: 0o755, people: true},
+	{name: "root", mode: 0o700},
+	{name: "etc/docker", mode: 0o755},
 }
 
 func bindState(_ context.Context, b *boot) error {
 	for _, d := range stateDirs {
-		target := "/" + d.name
-		if err := b.mount(mount{source: path.Join(layout.StateDir, d.name), target: target, flags: bind}); err != nil {
+		source := path.Join(layout.StateDir, d.name)
+		if d.people && b.data == dataMounted {
+			source = path.Join(layout.DataDir, d.name)
+		}
+		if err := b.mount(mount{source: source, target: "/" + d.name, flags: bind}); err != nil {
 			return err
 		}
+	}
+	if err := b.bindData(); err != nil {
+		return err
 	}
 	// Containers with shared mounts see each other's, as on any host.
 	if err := b.sys.Mount(mount{target: "/", flags: unix.MS_SHARED | unix.MS_REC}); err != nil {

@@ -96,6 +96,9 @@ func findState(_ context.Context, b *boot) error {
 			return fmt.Errorf("rancher.state.dev: %w", err)
 		}
 		if len(found) > 1 {
+			found = b.preferBootDisk(found)
+		}
+		if len(found) > 1 {
 			return fmt.Errorf("%s is ambiguous: %s", b.state.dev, paths(found))
 		}
 		if len(found) == 1 {
@@ -119,6 +122,21 @@ func findState(_ context.Context, b *boot) error {
 		return fmt.Errorf("no device %s after %v", b.state.dev, limit)
 	}
 	return nil
+}
+
+// preferBootDisk picks those on the disk that this boot came from, if there are
+// any: a second installed disk must not keep a machine from its own state.
+func (b *boot) preferBootDisk(devices []blockdev.Device) []blockdev.Device {
+	var own []blockdev.Device
+	for _, d := range devices {
+		if b.medium != nil && d.Disk != "" && d.Disk == b.medium.Disk {
+			own = append(own, d)
+		}
+	}
+	if len(own) == 0 {
+		return devices
+	}
+	return own
 }
 
 func paths(devices []blockdev.Device) string {
@@ -222,11 +240,20 @@ func (b *boot) format(ctx context.Context, d blockdev.Device) error {
 	return nil
 }
 
-// checkState repairs an ext file system as far as that needs no decision. The
-// other file systems repair themselves when they are mounted.
 func checkState(ctx context.Context, b *boot) error {
-	d := b.stateDevice
-	if d == nil || !strings.HasPrefix(d.Info.Type, "ext") {
+	if b.stateDevice == nil {
+		return nil
+	}
+	if err := b.repair(ctx, *b.stateDevice); err != nil {
+		return b.withoutState(err)
+	}
+	return nil
+}
+
+// repair repairs an ext file system as far as that needs no decision. The other
+// file systems repair themselves when they are mounted.
+func (b *boot) repair(ctx context.Context, d blockdev.Device) error {
+	if !strings.HasPrefix(d.Info.Type, "ext") {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, fsckLimit)
@@ -239,7 +266,7 @@ func checkState(ctx context.Context, b *boot) error {
 		err = fmt.Errorf("exit status %d: %s", status, out)
 	}
 	if err != nil {
-		return b.withoutState(fmt.Errorf("e2fsck -p %s: %w", d.Path, err))
+		return fmt.Errorf("e2fsck -p %s: %w", d.Path, err)
 	}
 	if status != 0 {
 		b.sys.Log(kmsg.Warning, fmt.Sprintf("init: e2fsck repaired %s: %s", d.Path, out))

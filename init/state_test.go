@@ -47,6 +47,8 @@ func TestState(t *testing.T) {
 			want: []string{fsck + "/dev/sdb1", "mount /dev/sdb1 (ext4) on /run/bulkhead/state-disk", "bind /run/bulkhead/state-disk/sub/x to /state"}},
 		{name: "two", devices: []blockdev.Device{state, disk("sdc", "ext4", "RANCHER_STATE")}, want: []string{inRAM},
 			failure: `find-state cause="LABEL=RANCHER_STATE is ambiguous: /dev/sdb1, /dev/sdc"`},
+		{name: "two, one on the boot disk", cmdline: "bulkhead.slot=a bulkhead.part=12", devices: []blockdev.Device{state, part("sda6", "bulkhead-state", "RANCHER_STATE")}, setup: installed,
+			want: []string{fsck + "/dev/sda6", "mount /dev/sda6 (ext4) on /state"}},
 		{name: "two and required", cmdline: "rancher.state.required", devices: []blockdev.Device{state, disk("sdc", "ext4", "RANCHER_STATE")},
 			failure: "find-state", rescue: true},
 		{name: "missing and required", cmdline: "rancher.state.required=true", failure: `find-state cause="no device LABEL=RANCHER_STATE after 10s"`, rescue: true},
@@ -106,6 +108,78 @@ func TestState(t *testing.T) {
 			}
 			if rescued := len(f.matching("reboot")) > 0; rescued != tt.rescue {
 				t.Errorf("rescue: %v; want %v", rescued, tt.rescue)
+			}
+			failures := ""
+			for _, line := range f.consoles {
+				if strings.Contains(line, "FAILED") && !strings.Contains(line, errExec.Error()) {
+					failures += line + "\n"
+				}
+			}
+			if !strings.Contains(failures, tt.failure) || (tt.failure == "") != (failures == "") {
+				t.Errorf("failures %q; want %q", failures, tt.failure)
+			}
+		})
+	}
+}
+
+// part is a partition of the installed disk sda.
+func part(name, partName, label string) blockdev.Device {
+	d := disk(name, "ext4", label)
+	d.Disk, d.PartName = "sda", partName
+	return d
+}
+
+// installed adds the slot that the machine boots from.
+func installed(f *fake) {
+	slot := part("sda4", "bulkhead-a", "")
+	slot.PartUUID = "12"
+	f.devices = append(f.devices, slot)
+	f.files["/bulkhead/root.digest"], f.digests["/medium/bulkhead/root.erofs"] = "feed\n", "feed"
+}
+
+func TestData(t *testing.T) {
+	state, data := part("sda6", "bulkhead-state", "RANCHER_STATE"), part("sda7", "bulkhead-data", "BULKHEAD_DATA")
+	elsewhere := data
+	elsewhere.Disk = "sdb"
+	const (
+		fsck  = "run /sbin/e2fsck -p /dev/sda7"
+		mount = "mount /dev/sda7 (ext4) on /data"
+		broke = "mount tmpfs (tmpfs) on /var/lib/user-docker"
+	)
+	onData := []string{"bind /data/home to /home", "bind /data/var/lib/user-docker to /var/lib/user-docker"}
+	onState := []string{"bind /state/home to /home"}
+	tests := []struct {
+		name    string
+		devices []blockdev.Device
+		setup   func(*fake)
+		want    []string
+		failure string
+	}{
+		{name: "there", devices: []blockdev.Device{state, data}, want: append([]string{fsck, mount}, onData...)},
+		{name: "none", devices: []blockdev.Device{state}, want: onState},
+		{name: "of another disk", devices: []blockdev.Device{state, elsewhere}, want: onState},
+		{name: "without a state", devices: []blockdev.Device{data}, want: onState},
+		{name: "beyond repair", devices: []blockdev.Device{state, data}, setup: func(f *fake) { f.exit["/sbin/e2fsck"] = 4 },
+			want: []string{"bind /state/home to /home"}, failure: "check-state"},
+		{name: "cannot be mounted", devices: []blockdev.Device{state, data}, setup: func(f *fake) { f.refuse[mount] = syscall.EIO },
+			want: append([]string{fsck, mount}, append(onState, broke)...), failure: "data cause=\"mount /dev/sda7"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFake("")
+			f.devices = append(f.devices, tt.devices...)
+			if tt.setup != nil {
+				tt.setup(f)
+			}
+			f.boot()
+			var got []string
+			for _, c := range f.calls {
+				if c == fsck || c == mount || strings.HasSuffix(c, " to /home") || strings.HasSuffix(c, " /var/lib/user-docker") {
+					got = append(got, c)
+				}
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
 			}
 			failures := ""
 			for _, line := range f.consoles {

@@ -36,6 +36,7 @@ var bootSteps = []step{
 	{"format-state", formatState, unlessRequired, "clear the disk's first MiB if nothing on it is needed, or set rancher.state.dev="},
 	{"check-state", checkState, unlessRequired, "boot with rancher.recovery=true and repair it with e2fsck -y"},
 	{"mount-state", mountState, unlessRequired, "check rancher.state.dev, .fstype and .directory; boot with rancher.recovery=true to look at the disk"},
+	{"data", mountData, always, "boot with rancher.recovery=true and repair the file system BULKHEAD_DATA; until then user Docker does not start"},
 	{"ram-state", mountRAMState, never, "give the machine more memory"},
 	{"oem", mountOEM, always, "set rancher.state.oem_dev= to one device, or to nothing; see rancher.state.oem_fstype"},
 	{"recovery", recovery, always, "boot without rancher.recovery"},
@@ -65,6 +66,7 @@ type boot struct {
 	state  stateParams
 	// stateDevice is nil when the state is in RAM.
 	stateDevice *blockdev.Device
+	data        dataState
 	// mounted are the targets of what mountAll has mounted.
 	mounted map[string]bool
 	// started is when the current step began, in seconds since kernel start.

@@ -175,7 +175,16 @@ func TestShellWhenTheSystemImageIsMounted(t *testing.T) {
 
 func TestImage(t *testing.T) {
 	usb := disk("sdb", "iso9660", isoLabel)
-	slots := disk("sda2", "vfat", slotLabel)
+	slot := func(uuid, name string) blockdev.Device {
+		return blockdev.Device{Name: "sda5", Path: "/dev/sda5", Disk: "sda", PartUUID: uuid, PartName: name, Info: blockdev.Info{Type: "ext4"}}
+	}
+	sealed := func(digest string, d blockdev.Device) func(*fake) {
+		return func(f *fake) {
+			f.devices = []blockdev.Device{cdrom, d}
+			f.files["/bulkhead/root.digest"] = "feed\n"
+			f.digests["/medium/bulkhead/root.erofs"] = digest
+		}
+	}
 	direct := errors.New("erofs: not a block device")
 	tests := []struct {
 		name    string
@@ -196,13 +205,23 @@ func TestImage(t *testing.T) {
 			delete(f.files, "/newroot/bulkhead/modules/6.12.0-test")
 		}, want: []string{"mount /dev/sr0 (iso9660) on /medium", "mount /medium/bulkhead/root.erofs (erofs) on /newroot", "unmount /newroot", "unmount /medium"},
 			failure: "the system image is for another kernel than the running one, 6.12.0-test"},
-		{name: "slot", cmdline: "bulkhead.slot=b", setup: func(f *fake) { f.devices = []blockdev.Device{cdrom, slots} },
-			want: []string{"mount /dev/sda2 (vfat) on /medium", "mount /medium/bulkhead/b/root.erofs (erofs) on /newroot"}},
+		{name: "slot", cmdline: "bulkhead.slot=b bulkhead.part=12-34", setup: sealed("feed", slot("12-34", "")),
+			want: []string{"mount /dev/sda5 (ext4) on /medium", "mount /medium/bulkhead/root.erofs (erofs) on /newroot"}},
+		{name: "slot by its name", cmdline: "bulkhead.slot=b", setup: sealed("feed", slot("12-34", "bulkhead-b")),
+			want: []string{"mount /dev/sda5 (ext4) on /medium", "mount /medium/bulkhead/root.erofs (erofs) on /newroot"}},
+		{name: "slot of another disk", cmdline: "bulkhead.slot=b bulkhead.part=12-34", setup: sealed("feed", slot("12-35", "bulkhead-b")),
+			failure: "no medium with PARTUUID=12-34"},
+		{name: "another image in the slot", cmdline: "bulkhead.slot=b bulkhead.part=12-34", setup: sealed("food", slot("12-34", "")),
+			want: []string{"mount /dev/sda5 (ext4) on /medium", "unmount /medium"}, failure: "has the digest food, and this initramfs belongs to feed"},
+		{name: "unchecked image in the slot", cmdline: "bulkhead.slot=b bulkhead.part=12-34", setup: func(f *fake) {
+			sealed("", slot("12-34", ""))(f)
+			f.refuse["verity /medium/bulkhead/root.erofs"] = syscall.ENODATA
+		}, want: []string{"mount /dev/sda5 (ext4) on /medium", "unmount /medium"}, failure: "no data available"},
 		{name: "unknown slot", cmdline: "bulkhead.slot=c", setup: func(*fake) {}, failure: "bulkhead.slot=c: want a or b"},
 		{name: "in the initramfs", setup: func(f *fake) {
-			f.files[imageFile] = ""
-			f.refuse["mount /bulkhead/root.erofs (erofs) on /newroot"] = direct
-		}, want: []string{"mount /bulkhead/root.erofs (erofs) on /newroot", "loop /bulkhead/root.erofs", "mount /dev/loop0 (erofs) on /newroot"}},
+			f.files[netbootImage] = ""
+			f.refuse["mount /bulkhead/netboot/bulkhead/root.erofs (erofs) on /newroot"] = direct
+		}, want: []string{"mount /bulkhead/netboot/bulkhead/root.erofs (erofs) on /newroot", "loop /bulkhead/netboot/bulkhead/root.erofs", "mount /dev/loop0 (erofs) on /newroot"}},
 		{name: "damaged image", setup: func(f *fake) {
 			f.refuse["mount /medium/bulkhead/root.erofs (erofs) on /newroot"] = direct
 			f.refuse["mount /dev/loop0 (erofs) on /newroot"] = syscall.EINVAL

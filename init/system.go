@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/bulkhead-os/bulkhead/internal/blockdev"
 	"github.com/bulkhead-os/bulkhead/internal/bootlog"
+	"github.com/bulkhead-os/bulkhead/internal/fsverity"
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/internal/uevent"
@@ -51,9 +53,14 @@ type system interface {
 	Symlink(target, path string) error
 	MakeNode(n node) error
 	Exists(path string) bool
+<<<<<<< HEAD
 	ModTime(path string) (time.Time, error)
 	Now() time.Time
 	SetClock(t time.Time) error
+=======
+	// Verity returns the fs-verity digest of a file, in hexadecimal digits.
+	Verity(path string) (string, error)
+>>>>>>> f4a6c67 (internal: layout, partition table and boot state of an installed disk)
 	SetHostname(name string) error
 
 	// Run runs a program to its end and returns its exit status and output.
@@ -187,11 +194,12 @@ func (l *linux) FreeInitramfs() error {
 	if err != nil {
 		return err
 	}
-	return empty(l.initramfs, info.Sys().(*syscall.Stat_t).Dev)
+	return empty(l.initramfs, info.Sys().(*syscall.Stat_t).Dev, strings.TrimPrefix(layout.NetbootDir, "/"))
 }
 
-// empty deletes the content of root without leaving the file system dev.
-func empty(root *os.Root, dev uint64) error {
+// empty deletes the content of root, but for the path keep, without leaving the
+// file system dev.
+func empty(root *os.Root, dev uint64, keep string) error {
 	entries, err := fs.ReadDir(root.FS(), ".")
 	if err != nil {
 		return err
@@ -199,7 +207,7 @@ func empty(root *os.Root, dev uint64) error {
 	var errs []error
 	for _, e := range entries {
 		info, err := root.Lstat(e.Name())
-		if err != nil || info.Sys().(*syscall.Stat_t).Dev != dev {
+		if err != nil || info.Sys().(*syscall.Stat_t).Dev != dev || e.Name() == keep {
 			continue
 		}
 		if e.IsDir() {
@@ -208,7 +216,8 @@ func empty(root *os.Root, dev uint64) error {
 				errs = append(errs, err)
 				continue
 			}
-			errs = append(errs, empty(sub, dev))
+			below, _ := strings.CutPrefix(keep, e.Name()+"/")
+			errs = append(errs, empty(sub, dev, below))
 			sub.Close()
 		}
 		// EBUSY: something is mounted below; its mount point stays.
@@ -280,6 +289,16 @@ func (*linux) SetClock(t time.Time) error {
 func (*linux) Exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
+}
+
+func (*linux) Verity(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	digest, err := fsverity.Measure(f)
+	return hex.EncodeToString(digest[:]), err
 }
 
 func (*linux) Run(ctx context.Context, argv ...string) (int, string, error) {

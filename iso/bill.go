@@ -55,7 +55,7 @@ func (b *builder) makeSBOM(ctx context.Context) error {
 		}
 	}
 	for _, p := range b.toolPkgs {
-		if strings.HasPrefix(p.Name, "grub-") {
+		if strings.HasPrefix(p.Name, "grub-") || strings.HasPrefix(p.Name, "shim-") {
 			if err := add(p, "boot loader"); err != nil {
 				return err
 			}

@@ -23,6 +23,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/iso/isofs"
 	"github.com/bulkhead-os/bulkhead/iso/kernel"
 	"github.com/bulkhead-os/bulkhead/iso/layer"
+	"github.com/bulkhead-os/bulkhead/iso/loader"
 	"github.com/bulkhead-os/bulkhead/iso/rootfs"
 	"github.com/bulkhead-os/bulkhead/iso/tools"
 )
@@ -67,6 +68,7 @@ type builder struct {
 	kernelPkg  debian.Package
 	layers     map[string]layer.Layer
 	images     []*image.Image
+	loader     map[string]string
 	rootImage  string
 	bootInitrd string
 }
@@ -84,6 +86,7 @@ func Build(ctx context.Context, cfg Config) error {
 			{"kernel and modules", b.prepareKernel},
 			{"layers", b.makeLayers},
 			{"images", b.makeImages},
+			{"boot loader", b.makeLoader},
 			{"root image", b.makeRoot},
 			{"initramfs", b.makeInitramfs},
 			{"ISO", b.makeISO},
@@ -275,13 +278,18 @@ func (b *builder) prepareKernel(ctx context.Context) (err error) {
 	return err
 }
 
+func (b *builder) makeLoader(ctx context.Context) (err error) {
+	b.loader, err = loader.Make(ctx, b.source.Version, b.tools, filepath.Join(b.work, "loader"))
+	return err
+}
+
 // makeRoot makes the root image, or takes the one that was made from the same
 // tree.
 func (b *builder) makeRoot(ctx context.Context) (err error) {
 	content := rootfs.Content{
 		Compression: b.Compression,
 		Version:     b.source.Version, Commit: b.source.Commit,
-		Layers: b.layers, Images: b.images, Kernel: b.kernel, Users: allUsers(b.decls),
+		Layers: b.layers, Images: b.images, Kernel: b.kernel, Loader: b.loader, Users: allUsers(b.decls),
 	}
 	b.rootImage, err = rootfs.Make(ctx, content, b.tools, b.work, filepath.Join(b.Derived, "root"))
 	if err == nil {
@@ -292,7 +300,7 @@ func (b *builder) makeRoot(ctx context.Context) (err error) {
 
 func (b *builder) makeInitramfs(ctx context.Context) error {
 	b.bootInitrd = filepath.Join(b.work, "initrd")
-	err := initramfs.Write(ctx, b.bootInitrd, filepath.Join(b.Derived, "initramfs"), b.binary("init"), b.kernel, b.tools)
+	err := initramfs.Write(ctx, b.bootInitrd, filepath.Join(b.Derived, "initramfs"), b.binary("init"), b.rootImage, b.kernel, b.tools)
 	if err == nil {
 		b.noteSize(b.bootInitrd)
 	}
@@ -318,7 +326,7 @@ func (b *builder) makeNetboot(context.Context) error {
 		return err
 	}
 	file := b.artifact("initrd")
-	if err := initramfs.WriteNetboot(file, b.bootInitrd, b.rootImage, "bulkhead/root.erofs"); err != nil {
+	if err := initramfs.WriteNetboot(file, b.kernel.Image, b.bootInitrd, b.rootImage); err != nil {
 		return err
 	}
 	b.noteSize(file)

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/bulkhead-os/bulkhead/internal/gpt"
 )
 
 // A Device is a block device and what was found on it.
@@ -24,8 +26,12 @@ type Device struct {
 	Size int64
 	// Disk is the name of the whole disk when the device is a partition.
 	Disk string
-	// PartName is the partition's name in a GPT.
-	PartName string
+	// PartNumber, PartName and PartUUID are the partition's in a GPT.
+	PartNumber int
+	PartName   string
+	PartUUID   string
+	// Sector is the size of a logical sector in bytes.
+	Sector int
 	// ReadOnly is set for write-protected devices.
 	ReadOnly bool
 	// Info is the file system, if any was recognised.
@@ -72,8 +78,41 @@ func List(root string) ([]Device, error) {
 		}
 		devices = append(devices, d)
 	}
+	identify(devices, root)
 	slices.SortFunc(devices, compare)
 	return devices, nil
+}
+
+// identify fills in what the partition tables say: in early boot the kernel
+// tells no UUID of a partition.
+func identify(devices []Device, root string) {
+	tables := make(map[string]gpt.Table)
+	for i := range devices {
+		d := &devices[i]
+		if d.Disk == "" {
+			continue
+		}
+		if _, read := tables[d.Disk]; !read {
+			// A disk without such a table has partitions without a name.
+			tables[d.Disk], _ = readTable(filepath.Join(root, "dev", strings.ReplaceAll(d.Disk, "!", "/")), d.Sector)
+		}
+		if parts := tables[d.Disk].Partitions; d.PartNumber > 0 && d.PartNumber <= len(parts) {
+			d.PartUUID, d.PartName = parts[d.PartNumber-1].ID.String(), parts[d.PartNumber-1].Name
+		}
+	}
+}
+
+func readTable(path string, sector int) (gpt.Table, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return gpt.Table{}, err
+	}
+	defer f.Close()
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return gpt.Table{}, err
+	}
+	return gpt.Read(f, size, sector)
 }
 
 // isIgnored skips devices that carry no disk: RAM disks, and floppy drives,
@@ -126,18 +165,25 @@ func describe(class, name string) Device {
 		}
 		return strings.TrimSpace(string(b))
 	}
+	uevent := attr("uevent")
 	d := Device{Name: name, Path: "/dev/" + strings.ReplaceAll(name, "!", "/"), ReadOnly: attr("ro") == "1"}
 	// The unit is 512 bytes whatever the sector size.
 	if sectors, err := strconv.ParseInt(attr("size"), 10, 64); err == nil {
 		d.Size = sectors * 512
 	}
+	d.PartNumber, _ = strconv.Atoi(attr("partition"))
 	if attr("partition") != "" {
 		// …/block/sda/sda1
 		if target, err := filepath.EvalSymlinks(dir); err == nil {
-			d.Disk = filepath.Base(filepath.Dir(target))
+			dir = filepath.Dir(target)
+			d.Disk = filepath.Base(dir)
 		}
 	}
-	for line := range strings.Lines(attr("uevent")) {
+	d.Sector = 512
+	if sector, err := strconv.Atoi(attr("queue/logical_block_size")); err == nil {
+		d.Sector = sector
+	}
+	for line := range strings.Lines(uevent) {
 		if v, ok := strings.CutPrefix(strings.TrimSpace(line), "PARTNAME="); ok {
 			d.PartName = v
 		}
@@ -155,7 +201,7 @@ func probeFile(path string) (Info, error) {
 }
 
 // Match returns the devices that a specification names: LABEL=, UUID=,
-// PARTLABEL= or a path below /dev. Links such as those in /dev/disk are
+// PARTLABEL=, PARTUUID= or a path below /dev. Links such as those in /dev/disk are
 // followed under root ("/").
 func Match(devices []Device, spec, root string) ([]Device, error) {
 	var match func(Device) bool
@@ -169,6 +215,8 @@ func Match(devices []Device, spec, root string) ([]Device, error) {
 		match = func(d Device) bool { return strings.EqualFold(d.Info.UUID, value) }
 	case tag == "PARTLABEL":
 		match = func(d Device) bool { return d.PartName == value }
+	case tag == "PARTUUID":
+		match = func(d Device) bool { return strings.EqualFold(d.PartUUID, value) }
 	case strings.HasPrefix(spec, "/dev/"):
 		path := spec
 		if target, err := filepath.EvalSymlinks(filepath.Join(root, spec)); err == nil {
@@ -178,7 +226,7 @@ func Match(devices []Device, spec, root string) ([]Device, error) {
 		}
 		match = func(d Device) bool { return d.Path == path }
 	default:
-		return nil, fmt.Errorf("device %q: want LABEL=, UUID=, PARTLABEL= or a path below /dev", spec)
+		return nil, fmt.Errorf("device %q: want LABEL=, UUID=, PARTLABEL=, PARTUUID= or a path below /dev", spec)
 	}
 	var found []Device
 	for _, d := range devices {

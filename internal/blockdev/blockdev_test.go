@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/bulkhead-os/bulkhead/internal/gpt"
 )
 
 // TestProbeReal probes what the real mkfs programs make; each case needs its
@@ -112,23 +114,27 @@ func FuzzProbe(f *testing.F) {
 func TestList(t *testing.T) {
 	root := t.TempDir()
 	sys := map[string]string{
-		"devices/pci/block/sda/size":            "4096",
-		"devices/pci/block/sda/ro":              "0",
-		"devices/pci/block/sda/sda1/size":       "2048",
-		"devices/pci/block/sda/sda1/partition":  "1",
-		"devices/pci/block/sda/sda1/uevent":     "MAJOR=8\nDEVNAME=sda1\nPARTNAME=my state\n",
-		"devices/pci/block/sda/sda10/size":      "2048",
-		"devices/pci/block/sda/sda10/partition": "10",
-		"devices/pci/block/sr0/size":            "2097151",
-		"devices/pci/block/sr0/ro":              "1",
-		"devices/pci/block/sdaa/size":           "8",
-		"devices/virtual/block/loop0/size":      "0",
-		"devices/virtual/block/ram0/size":       "8192",
+		"devices/pci/block/sda/size":                     "4096",
+		"devices/pci/block/sda/ro":                       "0",
+		"devices/pci/block/sda/sda1/size":                "2048",
+		"devices/pci/block/sda/sda1/partition":           "1",
+		"devices/pci/block/sda/sda1/uevent":              "MAJOR=8\nDEVNAME=sda1\nPARTNAME=my state\n",
+		"devices/pci/block/sda/sda10/size":               "2048",
+		"devices/pci/block/sda/sda10/partition":          "10",
+		"devices/pci/block/sdb/size":                     "8192",
+		"devices/pci/block/sdb/queue/logical_block_size": "4096",
+		"devices/pci/block/sdb/sdb2/size":                "2048",
+		"devices/pci/block/sdb/sdb2/partition":           "2",
+		"devices/pci/block/sr0/size":                     "2097151",
+		"devices/pci/block/sr0/ro":                       "1",
+		"devices/pci/block/sdaa/size":                    "8",
+		"devices/virtual/block/loop0/size":               "0",
+		"devices/virtual/block/ram0/size":                "8192",
 	}
 	for name, content := range sys {
 		makeFile(t, filepath.Join(root, "sys", name), []byte(content+"\n"))
 	}
-	for _, name := range []string{"pci/block/sda", "pci/block/sda/sda1", "pci/block/sda/sda10", "pci/block/sr0", "pci/block/sdaa", "virtual/block/loop0", "virtual/block/ram0"} {
+	for _, name := range []string{"pci/block/sda", "pci/block/sda/sda1", "pci/block/sda/sda10", "pci/block/sdb", "pci/block/sdb/sdb2", "pci/block/sr0", "pci/block/sdaa", "virtual/block/loop0", "virtual/block/ram0"} {
 		link := filepath.Join(root, "sys/class/block", filepath.Base(name))
 		if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
 			t.Fatal(err)
@@ -138,19 +144,27 @@ func TestList(t *testing.T) {
 		}
 	}
 	// No node for sr0: an empty drive.
-	for _, name := range []string{"sda", "sda10", "sdaa", "loop0", "ram0"} {
+	for _, name := range []string{"sda", "sda10", "sdb2", "sdaa", "loop0", "ram0"} {
 		makeFile(t, filepath.Join(root, "dev", name), nil)
 	}
 	makeFile(t, filepath.Join(root, "dev/sda1"), image(1<<17, map[int]string{0: "XFSB", 108: "RANCHER_STATE"}))
+	table := gpt.Table{SectorSize: 4096, Sectors: 1024, Partitions: []gpt.Partition{{}, {Type: gpt.GUID{1}, ID: gpt.GUID{4, 3, 2, 1}, Start: 256, Sectors: 256, Name: "second"}}}
+	e, err := table.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	makeFile(t, filepath.Join(root, "dev/sdb"), append(append(e.MBR, e.Primary...), make([]byte, 4<<20-len(e.MBR)-len(e.Primary))...))
 	got, err := List(root)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []Device{
-		{Name: "sda1", Path: "/dev/sda1", Size: 1 << 20, Disk: "sda", PartName: "my state", Info: Info{"xfs", "RANCHER_STAT", "00000000-0000-0000-0000-000000000000"}},
-		{Name: "sda10", Path: "/dev/sda10", Size: 1 << 20, Disk: "sda"},
-		{Name: "sda", Path: "/dev/sda", Size: 2 << 20},
-		{Name: "sdaa", Path: "/dev/sdaa", Size: 4096},
+		{Name: "sda1", Path: "/dev/sda1", Size: 1 << 20, Disk: "sda", PartNumber: 1, PartName: "my state", Sector: 512, Info: Info{"xfs", "RANCHER_STAT", "00000000-0000-0000-0000-000000000000"}},
+		{Name: "sda10", Path: "/dev/sda10", Size: 1 << 20, Disk: "sda", PartNumber: 10, Sector: 512},
+		{Name: "sda", Path: "/dev/sda", Size: 2 << 20, Sector: 512},
+		{Name: "sdb2", Path: "/dev/sdb2", Size: 1 << 20, Disk: "sdb", PartNumber: 2, PartName: "second", PartUUID: "01020304-0000-0000-0000-000000000000", Sector: 4096},
+		{Name: "sdb", Path: "/dev/sdb", Size: 4 << 20, Sector: 4096},
+		{Name: "sdaa", Path: "/dev/sdaa", Size: 4096, Sector: 512},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -29,12 +29,36 @@ const (
 	ModulesImageAt = "kernel"
 	// MediumDir is where the file system that carries the root image is mounted.
 	MediumDir = Root + "/medium"
+	// LoaderDir holds the boot loader of installed disks: for UEFI what lies in
+	// EFI/BOOT of the EFI partition under the same names, and these.
+	LoaderDir        = Root + "/loader"
+	LoaderBootSector = "boot.img"
+	LoaderCore       = "core.img"
+	LoaderMenu       = "grub.cfg"
+	LoaderSlotConfig = "slot.cfg"
+	LoaderBootState  = "bootstate.img"
+	// KernelFile and InitramfsFile are on the medium and in a slot, as is
+	// RootImage.
+	KernelFile    = "boot/vmlinuz"
+	InitramfsFile = "boot/initrd"
+	SlotConfig    = "boot/slot.cfg"
+	RootImage     = "bulkhead/root.erofs"
+	// RootDigest, in the initramfs, is the fs-verity digest of the root image
+	// that belongs to it.
+	RootDigest = Root + "/root.digest"
+	// NetbootDir, in the initramfs of a network boot, holds what else a slot
+	// needs.
+	NetbootDir = Root + "/netboot"
 )
 
 // State: the partition labelled StateLabel, or a tmpfs, mounted on StateDir.
 const (
 	StateDir   = "/state"
 	StateLabel = "RANCHER_STATE"
+	// DataDir is where the partition labelled DataLabel is mounted, which holds
+	// user Docker's data and people's files.
+	DataDir   = "/data"
+	DataLabel = "BULKHEAD_DATA"
 	ConfDir    = "/var/lib/rancher/conf"
 	// CloudConfig is the user's own file; CloudConfigDir/*.yml come before it.
 	CloudConfig    = ConfDir + "/cloud-config.yml"

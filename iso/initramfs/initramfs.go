@@ -12,9 +12,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/u-root/u-root/pkg/cpio"
 
+	"github.com/bulkhead-os/bulkhead/internal/fsverity"
+	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/iso/kernel"
 	"github.com/bulkhead-os/bulkhead/iso/tools"
 )
@@ -24,8 +27,9 @@ const level = "-19"
 
 // Write writes the initramfs that the medium carries: two archives, each
 // compressed, which the kernel unpacks one after the other. The modules' is
-// the slow one to make and kept in the folder cache.
-func Write(ctx context.Context, file, cache, initBinary string, k *kernel.Kernel, ts *tools.Tools) error {
+// the slow one to make and kept in the folder cache. The initramfs knows the
+// digest of its root image.
+func Write(ctx context.Context, file, cache, initBinary, rootImage string, k *kernel.Kernel, ts *tools.Tools) error {
 	modules, err := moduleRecords(k)
 	if err != nil {
 		return fmt.Errorf("initramfs: %w", err)
@@ -34,7 +38,11 @@ func Write(ctx context.Context, file, cache, initBinary string, k *kernel.Kernel
 	if err != nil {
 		return fmt.Errorf("initramfs: %w", err)
 	}
-	own, err := ownRecords(initBinary)
+	digest, err := digestOf(rootImage)
+	if err != nil {
+		return fmt.Errorf("initramfs: %w", err)
+	}
+	own, err := ownRecords(initBinary, digest)
 	if err != nil {
 		return fmt.Errorf("initramfs: %w", err)
 	}
@@ -83,7 +91,22 @@ func cached(ctx context.Context, dir string, records []cpio.Record, ts *tools.To
 	return file, os.Rename(part, file)
 }
 
-func ownRecords(initBinary string) ([]cpio.Record, error) {
+// digestOf returns the fs-verity digest of a file in hexadecimal digits.
+func digestOf(file string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	digest, err := fsverity.Of(f, info.Size())
+	return hex.EncodeToString(digest[:]), err
+}
+
+func ownRecords(initBinary, digest string) ([]cpio.Record, error) {
 	raw, err := os.ReadFile(initBinary)
 	if err != nil {
 		return nil, err
@@ -99,6 +122,8 @@ func ownRecords(initBinary string) ([]cpio.Record, error) {
 		cpio.Directory("tmp", 0o1777),
 		cpio.Directory("root", 0o700),
 		cpio.StaticFile("init", string(raw), 0o755),
+		cpio.Directory(strings.TrimPrefix(layout.Root, "/"), 0o755),
+		cpio.StaticFile(strings.TrimPrefix(layout.RootDigest, "/"), digest+"\n", 0o644),
 	}, nil
 }
 
@@ -165,18 +190,26 @@ func writeCPIO(file string, records []cpio.Record) error {
 	return f.Close()
 }
 
-// WriteNetboot writes an initramfs that has the whole OS: the root image in an
-// archive of its own, then the medium's initramfs. The kernel unpacks one
+// WriteNetboot writes an initramfs that has the whole OS: what is on a medium,
+// in an archive of its own, then the medium's initramfs. The kernel unpacks one
 // after the other; the first is plain and a multiple of four bytes, as its
 // documentation (driver-api/early-userspace/buffer-format) asks for.
-func WriteNetboot(file, bootInitramfs, rootImage, rootPath string) error {
-	raw, err := os.ReadFile(rootImage)
-	if err != nil {
-		return err
+func WriteNetboot(file, kernelFile, bootInitramfs, rootImage string) error {
+	var records []cpio.Record
+	root := strings.TrimPrefix(layout.Root, "/")
+	medium := strings.TrimPrefix(layout.NetbootDir, "/")
+	for _, dir := range []string{root, medium, medium + "/boot", medium + "/bulkhead"} {
+		records = append(records, cpio.Directory(dir, 0o755))
 	}
-	records := []cpio.Record{
-		cpio.Directory(filepath.Dir(rootPath), 0o755),
-		cpio.StaticRecord(raw, cpio.Info{Name: rootPath, Mode: cpio.S_IFREG | 0o644}),
+	for _, f := range []struct{ name, from string }{
+		{layout.KernelFile, kernelFile}, {layout.InitramfsFile, bootInitramfs}, {layout.RootImage, rootImage},
+	} {
+		raw, err := os.ReadFile(f.from)
+		if err != nil {
+			return err
+		}
+		name := filepath.Join(medium, f.name)
+		records = append(records, cpio.StaticRecord(raw, cpio.Info{Name: name, Mode: cpio.S_IFREG | 0o644}))
 	}
 	if err := writeCPIO(file, records); err != nil {
 		return fmt.Errorf("netboot initramfs: %w", err)

@@ -7,12 +7,15 @@ import (
 	"context"
 	"embed"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"text/template"
 	"time"
 
+	"github.com/bulkhead-os/bulkhead/iso/loader"
 	"github.com/bulkhead-os/bulkhead/iso/tools"
 )
 
@@ -22,16 +25,13 @@ var boot embed.FS
 // Label is the volume's; /init and GRUB find the medium by it.
 const Label = "BULKHEAD"
 
-// Modules of the boot loaders: what finds the medium, shows the menu and
+// modules of the boot loader for BIOS: what finds the medium, shows the menu and
 // starts the kernel, and no more.
-var (
-	commonModules = []string{
-		"iso9660", "part_gpt", "part_msdos", "fat", "search", "search_label", "search_fs_file",
-		"normal", "configfile", "linux", "test", "echo", "serial", "terminal", "reboot", "halt", "ls", "cat", "minicmd",
-	}
-	biosModules = []string{"biosdisk", "at_keyboard"}
-	efiModules  = []string{"efi_gop", "all_video", "chain"}
-)
+var modules = []string{
+	"biosdisk", "at_keyboard",
+	"iso9660", "part_gpt", "part_msdos", "fat", "search", "search_label", "search_fs_file",
+	"normal", "configfile", "linux", "test", "echo", "serial", "terminal", "reboot", "halt", "ls", "cat", "minicmd",
+}
 
 // A Medium is what goes onto the ISO. Paths are on the build machine.
 type Medium struct {
@@ -48,7 +48,7 @@ func Write(ctx context.Context, m Medium, ts *tools.Tools, dir, file string) err
 	if err := os.RemoveAll(stage); err != nil {
 		return err
 	}
-	for _, d := range []string{"boot/grub", "bulkhead"} {
+	for _, d := range []string{"boot/grub", "bulkhead", ".disk"} {
 		if err := os.MkdirAll(filepath.Join(stage, d), 0o755); err != nil {
 			return err
 		}
@@ -59,6 +59,10 @@ func Write(ctx context.Context, m Medium, ts *tools.Tools, dir, file string) err
 		if err := linkOrCopy(src, filepath.Join(stage, dst)); err != nil {
 			return err
 		}
+	}
+	// By this file Debian's signed GRUB finds the medium.
+	if err := os.WriteFile(filepath.Join(stage, ".disk/info"), []byte("Bulkhead "+m.Version+"\n"), 0o644); err != nil {
+		return err
 	}
 	menu, err := Menu(m.Version)
 	if err != nil {
@@ -84,7 +88,7 @@ func Menu(version string) ([]byte, error) {
 		return nil, err
 	}
 	var buf bytes.Buffer
-	err = t.Execute(&buf, struct{ Version string }{version})
+	err = t.Execute(&buf, struct{ Version, KernelLine string }{version, loader.KernelLine})
 	return buf.Bytes(), err
 }
 
@@ -93,8 +97,7 @@ type builder struct {
 	dir string
 }
 
-// image runs grub-mkimage for one platform.
-func (b builder) image(ctx context.Context, format, prefix, file string, modules []string) error {
+func (b builder) biosLoader(ctx context.Context, file string) error {
 	early, err := boot.ReadFile("boot/early.cfg")
 	if err != nil {
 		return err
@@ -103,47 +106,50 @@ func (b builder) image(ctx context.Context, format, prefix, file string, modules
 	if err := os.WriteFile(config, early, 0o644); err != nil {
 		return err
 	}
-	platform := format
-	if format == "i386-pc-eltorito" {
-		platform = "i386-pc"
+	args := []string{
+		"-O", "i386-pc-eltorito", "-d", b.ts.File("usr/lib/grub/i386-pc"), "-p", "/boot/grub", "-c", config, "-o", file,
 	}
-	args := append([]string{
-		"-O", format, "-d", b.ts.File("usr/lib/grub/" + platform), "-p", prefix, "-c", config, "-o", file,
-	}, modules...)
-	return b.ts.Run(ctx, "grub-mkimage", args...)
+	return b.ts.Run(ctx, "grub-mkimage", append(args, modules...)...)
 }
 
-func (b builder) biosLoader(ctx context.Context, file string) error {
-	return b.image(ctx, "i386-pc-eltorito", "/boot/grub", file, append(biosModules, commonModules...))
-}
-
-// efiPartition makes the FAT image with the UEFI loader.
+// efiPartition makes the FAT image with the signed chain of UEFI.
 func (b builder) efiPartition(ctx context.Context, esp string, epoch int64) error {
-	loader := filepath.Join(b.dir, "BOOTX64.EFI")
-	if err := b.image(ctx, "x86_64-efi", "/boot/grub", loader, append(efiModules, commonModules...)); err != nil {
-		return err
-	}
-	fi, err := os.Stat(loader)
-	if err != nil {
-		return err
-	}
-	// mcopy -m takes the time from the file.
-	t := time.Unix(epoch, 0)
-	if err := os.Chtimes(loader, t, t); err != nil {
-		return err
-	}
 	if err := os.RemoveAll(esp); err != nil {
 		return err
 	}
-	// The loader, FAT12's own structures, rounded up to whole 64 KiB.
-	kib := (fi.Size()/1024 + 64 + 63) / 64 * 64
+	dir := filepath.Join(b.dir, "efi")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	var total int64
+	var files []string
+	signed := loader.Signed(b.ts)
+	for _, name := range slices.Sorted(maps.Keys(signed)) {
+		raw, err := os.ReadFile(signed[name])
+		if err != nil {
+			return err
+		}
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, raw, 0o644); err != nil {
+			return err
+		}
+		// mcopy -m takes the time from the file.
+		t := time.Unix(epoch, 0)
+		if err := os.Chtimes(file, t, t); err != nil {
+			return err
+		}
+		total += int64(len(raw))
+		files = append(files, file)
+	}
+	// The files, FAT12's own structures, rounded up to whole 64 KiB.
+	kib := (total/1024 + 64 + 63) / 64 * 64
 	if err := b.ts.Run(ctx, "mkfs.vfat", "--invariant", "-n", "BULKHEADEFI", "-C", esp, strconv.FormatInt(kib, 10)); err != nil {
 		return err
 	}
 	if err := b.ts.Run(ctx, "mmd", "-i", esp, "::EFI", "::EFI/BOOT"); err != nil {
 		return err
 	}
-	return b.ts.Run(ctx, "mcopy", "-m", "-i", esp, loader, "::EFI/BOOT/BOOTX64.EFI")
+	return b.ts.Run(ctx, "mcopy", append(append([]string{"-m", "-i", esp}, files...), "::EFI/BOOT/")...)
 }
 
 // xorriso puts the volume together. The ESP is appended after the ISO file

@@ -12,6 +12,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -33,6 +34,8 @@ type Content struct {
 	Images          []*image.Image
 	Kernel          *kernel.Kernel
 	Compression     Compression
+	// Loader are the files of layout.LoaderDir, by name.
+	Loader map[string]string
 	// Users are those of all services, so that the host can name them.
 	Users []images.User
 }
@@ -41,7 +44,7 @@ type Content struct {
 var dirs = map[string]int64{
 	"bulkhead/layers": 0o755, "bulkhead/images": 0o755, "bulkhead/modules": 0o755, "bulkhead/medium": 0o755,
 	"boot": 0o755, "dev": 0o755, "proc": 0o555, "sys": 0o555, "run": 0o755, "tmp": 0o1777,
-	"state": 0o755, "home": 0o755, "opt": 0o755, "mnt": 0o755, "media": 0o755, "root": 0o700, "srv": 0o755,
+	"state": 0o755, "data": 0o755, "home": 0o755, "opt": 0o755, "mnt": 0o755, "media": 0o755, "root": 0o700, "srv": 0o755,
 	"var/lib": 0o755, "var/log": 0o755, "var/cache": 0o755, "var/spool": 0o755, "etc/docker": 0o755,
 }
 
@@ -101,6 +104,11 @@ func (c Content) hostTree() (*tree.Tree, error) {
 	}
 	if err := c.addImages(t); err != nil {
 		return nil, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Loader)) {
+		if err := t.HostFile(path.Join(layout.LoaderDir, name), 0o644, c.Loader[name]); err != nil {
+			return nil, err
+		}
 	}
 	if err := t.HostFile("boot/config-"+c.Kernel.Version, 0o644, c.Kernel.Config); err != nil {
 		return nil, err
