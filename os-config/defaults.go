@@ -9,6 +9,7 @@ func Defaults() Config {
 			Console: "default",
 			SSH:     SSH{Daemon: true, Port: 22},
 			Network: Network{DHCPTimeout: 10},
+			Install: Install{Reboot: true},
 			Upgrade: Upgrade{Policy: "none"},
 		},
 	}

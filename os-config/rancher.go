@@ -57,6 +57,9 @@ type Rancher struct {
 	// Device whose last partition grows to the size of the disk, with its
 	// file system.
 	ResizeDevice Device `yaml:"resize_device" eg:"/dev/sda"`
+	// Install this system to a disk without asking; docs/install.md. An
+	// installed system ignores it.
+	Install Install `yaml:"install" origin:"Bulkhead"`
 	// How to find and apply new versions.
 	Upgrade Upgrade `yaml:"upgrade"`
 	// RancherOS's values of the time it was built.
@@ -178,6 +181,23 @@ type State struct {
 	BootDev Device `yaml:"boot_dev" instead:"the boot loader's partition is found by itself"`
 	// Its file system.
 	BootFSType string `yaml:"boot_fstype" instead:"the boot loader's partition is found by itself"`
+}
+
+// Install is an installation that nobody attends to.
+type Install struct {
+	// The disk, or `auto` for the only one there is. It must be empty, or be
+	// named by force.
+	Device Device `yaml:"device" eg:"/dev/sda"`
+	// Serial number of a disk that may be overwritten, or GUID of its partition
+	// table.
+	Force string `yaml:"force" eg:"S3Z9NB0K123456"`
+	// Further kernel parameters of the installed system.
+	Append string `yaml:"append" eg:"console=ttyS1"`
+	// Reboot afterwards.
+	Reboot bool `yaml:"reboot" eg:"false"`
+	// Name of the installation: a disk that has it is not installed to again.
+	// Else made from the other keys.
+	ID string `yaml:"id" eg:"rack7-2026"`
 }
 
 // Upgrade says how to find and apply new versions.

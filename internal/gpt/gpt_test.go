@@ -172,4 +172,3 @@ func TestSfdisk(t *testing.T) {
 		}
 	}
 }
-

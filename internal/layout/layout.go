@@ -59,7 +59,7 @@ const (
 	// user Docker's data and people's files.
 	DataDir   = "/data"
 	DataLabel = "BULKHEAD_DATA"
-	ConfDir    = "/var/lib/rancher/conf"
+	ConfDir   = "/var/lib/rancher/conf"
 	// CloudConfig is the user's own file; CloudConfigDir/*.yml come before it.
 	CloudConfig    = ConfDir + "/cloud-config.yml"
 	CloudConfigDir = ConfDir + "/cloud-config.d"

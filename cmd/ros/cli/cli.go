@@ -170,6 +170,7 @@ func (p places) app(stdout, stderr io.Writer) *cli.App {
 			p.consoleCommand(),
 			p.configCommand(),
 			p.auditCommand(),
+			p.installCommand(),
 			osCommand(),
 			p.bootChartCommand(),
 			completionCommand(),
