@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"github.com/bulkhead-os/bulkhead/internal/bootstate"
 	"github.com/bulkhead-os/bulkhead/internal/disklayout"
@@ -66,6 +67,20 @@ type Plan struct {
 	// state is the boot state that is written.
 	state bootstate.State
 	bytes int64
+	// seal and esp are sealFile and FAT, but in tests on a kernel that cannot.
+	seal func(file string) error
+	esp  fileSystem
+}
+
+// A fileSystem is what mount(2) calls it, and what makes it on a device.
+type fileSystem struct {
+	kind string
+	make []string
+}
+
+// espFileSystem is FAT32 as UEFI asks for.
+func espFileSystem(sector int) fileSystem {
+	return fileSystem{"vfat", []string{"/usr/sbin/mkfs.vfat", "-F", "32", "-s", "1", "-S", strconv.Itoa(sector), "-n", "BULKHEADEFI"}}
 }
 
 // New makes a plan. Only a disk that is not refused has one.
@@ -73,7 +88,7 @@ func New(o Options, s Source) (*Plan, error) {
 	if err := o.Disk.Refusal(); err != nil {
 		return nil, err
 	}
-	p := &Plan{Options: o, Source: s}
+	p := &Plan{Options: o, Source: s, seal: sealFile, esp: espFileSystem(o.Disk.Sector)}
 	var err error
 	if p.Parts, err = disklayout.Plan(o.Disk.Size, o.Disk.Sector); err != nil {
 		return nil, err

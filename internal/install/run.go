@@ -43,7 +43,9 @@ type run struct {
 	*Plan
 	// disk is locked: udev would make the kernel read the partition table,
 	// which is not there yet, and forget the partitions.
-	disk   *os.File
+	disk *os.File
+	// ours: what was on the disk is gone. Before, a failure changes nothing.
+	ours   bool
 	report func(Progress)
 	now    Progress
 	// sums are those of the files that were copied.
@@ -71,7 +73,11 @@ func (p *Plan) Run(ctx context.Context, report func(Progress)) (Result, error) {
 			err = s.do(r, ctx)
 		}
 		if err != nil {
-			return Result{}, errors.Join(fmt.Errorf("%s: %s: %w", p.Disk.Path, s.Name, err), r.clearTable())
+			err = fmt.Errorf("%s: %s: %w", p.Disk.Path, s.Name, err)
+			if r.ours {
+				err = errors.Join(err, r.clearTable())
+			}
+			return Result{}, err
 		}
 	}
 	return Result{p.Disk.Path, p.Table.ID.String(), p.ID, p.Version, p.bytes, time.Since(start).Seconds()}, nil
@@ -98,6 +104,7 @@ func (r *run) clear(context.Context) error {
 		return fmt.Errorf("it is in use by something that the list of mounts does not show: %w", err)
 	}
 	defer f.Close()
+	r.ours = true
 	if err := r.clearTable(); err != nil {
 		return err
 	}
@@ -222,7 +229,7 @@ func (r *run) copySystem(ctx context.Context) error {
 				return err
 			}
 		}
-		return seal(filepath.Join(dir, layout.RootImage))
+		return r.seal(filepath.Join(dir, layout.RootImage))
 	})
 }
 
@@ -249,8 +256,8 @@ func (r *run) copy(ctx context.Context, name, to string) error {
 	return errors.Join(err, f.Close())
 }
 
-// seal has the kernel check each read of a file.
-func seal(file string) error {
+// sealFile has the kernel check each read of a file.
+func sealFile(file string) error {
 	f, err := os.Open(file)
 	if err != nil {
 		return err
@@ -306,15 +313,14 @@ func (r *run) compare(ctx context.Context, name, file string) error {
 // makeESP makes the partition that UEFI and, for the menu, BIOS boot from.
 func (r *run) makeESP(ctx context.Context) error {
 	device := r.device(disklayout.ESP)
-	err := r.tool(ctx, "/usr/sbin/mkfs.vfat", "-F", "32", "-s", "1", "-S", fmt.Sprint(r.Disk.Sector), "-n", "BULKHEADEFI", device)
-	if err != nil {
+	if err := r.tool(ctx, append(slices.Clone(r.esp.make), device)...); err != nil {
 		return err
 	}
 	files := map[string]string{"boot/grub/grub.cfg": layout.LoaderMenu}
 	for _, name := range []string{"BOOTX64.EFI", "grubx64.efi", "mmx64.efi"} {
 		files["EFI/BOOT/"+name] = name
 	}
-	err = r.mounted(device, "vfat", 0, func(dir string) error {
+	err := r.mounted(device, r.esp.kind, 0, func(dir string) error {
 		for to, from := range files {
 			data, err := os.ReadFile(filepath.Join(r.Source.Loader, from))
 			if err != nil {
@@ -333,7 +339,7 @@ func (r *run) makeESP(ctx context.Context) error {
 	if err := dropCache(device); err != nil {
 		return err
 	}
-	return r.mounted(device, "vfat", unix.MS_RDONLY, func(dir string) error {
+	return r.mounted(device, r.esp.kind, unix.MS_RDONLY, func(dir string) error {
 		for name := range files {
 			if err := r.compare(ctx, name, filepath.Join(dir, name)); err != nil {
 				return err

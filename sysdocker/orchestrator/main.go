@@ -70,7 +70,10 @@ func run(ctx context.Context, log *slog.Logger) error {
 	defer user.Close()
 	m := newMachine(system, user, log)
 	m.step(bootlog.Since("system-docker/api", began, nil))
-	m.afterBoot = func() { go upkeep.Run(ctx, log) }
+	m.afterBoot = func() {
+		go upkeep.Run(ctx, log)
+		go installUnattended(ctx, log)
+	}
 
 	// An orchestrator that ended in the middle of a switch has left it.
 	if err := os.Remove(layout.UserDrain); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -180,7 +180,7 @@ func TestCommands(t *testing.T) {
 		{"--generate-bash-completion", exitOK, "status\nservice\nengine\nconsole\nconfig\naudit\nos\n", ""},
 		{"service --generate-bash-completion", exitOK, "list\n", ""},
 		{"status --generate-bash-completion", exitOK, "--json\n", ""},
-		{"sevice", exitUsage, "", `ros: no command "sevice"; there are status, service, engine, console, config, audit, os`},
+		{"sevice", exitUsage, "", `ros: no command "sevice"; there are status, service, engine, console, config, audit, install, os`},
 		{"service lst", exitUsage, "", `no command "lst"; there are list`},
 		{"service list ntp", exitUsage, "", `takes no argument "ntp"`},
 		{"status --yaml", exitUsage, "", "Try: ros --help"},

@@ -15,8 +15,12 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/tool"
 )
 
-// stateMount is where the console has the state partition.
-const stateMount = "/var/lib/rancher"
+// stateMount is where the console has the state partition, and dataMount the one
+// of people's data, which is the same on many machines.
+const (
+	stateMount = "/var/lib/rancher"
+	dataMount  = "/home"
+)
 
 // growMin is how much more space there must be for anything to grow, in
 // bytes: tables and alignment take up to 1 MiB at the end of a disk.
@@ -28,6 +32,11 @@ func (r Runner) grow(ctx context.Context, item string) error {
 	table, err := readMounts()
 	if err != nil {
 		return err
+	}
+	if state, data := table.at(stateMount), table.at(dataMount); item == StateDir && state != nil && data != nil && data.source != state.source {
+		if err := r.grow(ctx, dataMount); err != nil {
+			return err
+		}
 	}
 	device := item
 	if item == StateDir || !strings.HasPrefix(item, "/dev/") && !strings.Contains(item, "=") {
