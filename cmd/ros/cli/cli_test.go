@@ -177,7 +177,7 @@ func TestCommands(t *testing.T) {
 		{"service ps", exitOK, "udev     system   running   -         shipped   Up 3 minutes\n", ""},
 		{"status --json", exitOK, `"total": 2147483648`, ""},
 		{"completion", exitOK, "complete -F _ros ros\n", ""},
-		{"--generate-bash-completion", exitOK, "status\nservice\nengine\nconsole\nconfig\naudit\nos\n", ""},
+		{"--generate-bash-completion", exitOK, "status\nservice\nengine\nconsole\nconfig\naudit\ninstall\nos\n", ""},
 		{"service --generate-bash-completion", exitOK, "list\n", ""},
 		{"status --generate-bash-completion", exitOK, "--json\n", ""},
 		{"sevice", exitUsage, "", `ros: no command "sevice"; there are status, service, engine, console, config, audit, install, os`},
