@@ -42,6 +42,8 @@ type Disk struct {
 	Format     string // raw when empty, or qcow2
 	Controller Controller
 	ReadOnly   bool
+	// Sector is the size of a sector in bytes, 512 when zero.
+	Sector int
 	// WriteLog gets all that the machine writes to the disk (type WriteLog).
 	WriteLog string
 }
@@ -63,6 +65,8 @@ type Options struct {
 	// UEFI boots with OVMF instead of SeaBIOS.
 	UEFI  bool
 	Disks []Disk
+	// DiskFirst boots from the first of Disks if firmware can, before Medium.
+	DiskFirst bool
 
 	// SSHPort is the host port that leads to port 22 of the guest; the
 	// kernel chooses one when it is zero.
@@ -128,7 +132,7 @@ func arguments(o Options, accel, dir string) []string {
 			device = "usb-storage,bus=usb.0,drive=iso,removable=on"
 		}
 		if o.Medium == CD || o.Medium == USB {
-			device += ",bootindex=0"
+			device += ",bootindex=" + choose(o.DiskFirst, "1", "0")
 		}
 		args = append(args, "-device", device)
 	}
@@ -139,7 +143,7 @@ func arguments(o Options, accel, dir string) []string {
 		args = append(args, "-incoming", "defer")
 	}
 	for i, d := range o.Disks {
-		args = append(args, diskArguments(i, d, o.Medium == HardDisk && i == 0)...)
+		args = append(args, diskArguments(i, d, (o.Medium == HardDisk || o.DiskFirst) && i == 0)...)
 	}
 	return append(args, o.Args...)
 }
@@ -182,6 +186,9 @@ func diskArguments(i int, d Disk, boot bool) []string {
 	default:
 		device = string(d.Controller) + ",drive=" + id
 	}
+	if d.Sector != 0 {
+		device += fmt.Sprintf(",logical_block_size=%[1]d,physical_block_size=%[1]d", d.Sector)
+	}
 	if boot {
 		device += ",bootindex=0"
 	}
@@ -197,6 +204,13 @@ func loggedDrive(id, format string, d Disk) []string {
 		"-blockdev", "driver=raw,node-name=" + id + "-log,file=" + id + "-log-file",
 		"-blockdev", "driver=blklogwrites,node-name=" + id + ",discard=unmap,log-sector-size=512,file=" + id + "-image,log=" + id + "-log",
 	}
+}
+
+func choose(is bool, yes, no string) string {
+	if is {
+		return yes
+	}
+	return no
 }
 
 // escape protects the commas of a value in a list of options.

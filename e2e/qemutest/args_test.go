@@ -56,6 +56,15 @@ func TestArguments(t *testing.T) {
 			not: []string{"cache=writeback"},
 		},
 		{
+			name:    "a disk before the CD, with other sectors",
+			options: Options{ISO: "os.iso", DiskFirst: true, Disks: []Disk{{Path: "a", Sector: 4096}, {Path: "b"}}},
+			want: []string{
+				"-device ide-cd,drive=iso,bootindex=1",
+				"-device virtio-blk-pci,drive=disk0,serial=disk0,logical_block_size=4096,physical_block_size=4096,bootindex=0",
+				"-device virtio-blk-pci,drive=disk1,serial=disk1",
+			},
+		},
+		{
 			name:    "commas in names",
 			options: Options{Name: "a,b", ISO: "c,d.iso"},
 			want:    []string{"-name a,,b", "file=c,,d.iso"},

@@ -209,9 +209,9 @@ func (m Machine) describe(d blockdev.Device, all []blockdev.Device) Disk {
 		Path: d.Path, Size: d.Size, Sector: d.Sector, ReadOnly: d.ReadOnly, Partition: d.Disk != "",
 		Model: attr("device/model"), Serial: attr("serial", "device/serial"), Content: []Content{},
 	}
-	if page := attr("device/vpd_pg80"); disk.Serial == "" && len(page) > 4 {
-		// SCSI's unit serial number, behind a header.
-		disk.Serial = strings.TrimSpace(strings.Trim(page[3:], "\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\x11\x12\x13\x14"))
+	if disk.Serial == "" {
+		page, _ := os.ReadFile(m.path(filepath.Join("sys/class/block", d.Name, "device/vpd_pg80")))
+		disk.Serial = unitSerial(page)
 	}
 	var parts []blockdev.Device
 	for _, other := range all {
@@ -227,6 +227,16 @@ func (m Machine) describe(d blockdev.Device, all []blockdev.Device) Disk {
 	disk.Uses = m.uses(append(parts, d))
 	disk.Medium = slices.ContainsFunc(disk.Uses, func(u string) bool { return strings.HasSuffix(u, " on "+layout.MediumDir) })
 	return disk
+}
+
+// unitSerial reads the page of a SCSI disk that holds its serial number (SPC-4,
+// 7.8.16): a header of four bytes, the last two of them the length.
+func unitSerial(page []byte) string {
+	if len(page) < 4 {
+		return ""
+	}
+	n := min(int(page[2])<<8|int(page[3]), len(page)-4)
+	return strings.TrimSpace(string(page[4 : 4+n]))
 }
 
 // readTable fills in what the disk's partition table says.

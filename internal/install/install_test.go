@@ -102,6 +102,14 @@ func TestOnly(t *testing.T) {
 	}
 }
 
+func TestUnitSerial(t *testing.T) {
+	for page, want := range map[string]string{"\x00\x80\x00\x06 ab12 ": "ab12", "\x00\x80\x00\x10cut": "cut", "": "", "\x00\x80": ""} {
+		if got := unitSerial([]byte(page)); got != want {
+			t.Errorf("%q: %q; want %q", page, got, want)
+		}
+	}
+}
+
 func TestBootCode(t *testing.T) {
 	sector := bytes.Repeat([]byte{1}, 512)
 	core := bytes.Repeat([]byte{2}, 5*512+7)
