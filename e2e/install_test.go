@@ -22,18 +22,26 @@ import (
 
 // A target is a machine to install to.
 type target struct {
-	uefi   bool
-	disk   qemutest.Controller
-	sector int // 512 when zero
+	uefi, secure bool
+	// network: the installing system comes from there, not from the ISO.
+	network bool
+	disk    qemutest.Controller
+	sector  int // 512 when zero
 }
 
 func (w target) String() string {
 	firmware, sector := "BIOS", 512
-	if w.uefi {
+	switch {
+	case w.secure:
+		firmware = "Secure Boot"
+	case w.uefi:
 		firmware = "UEFI"
 	}
 	if w.sector != 0 {
 		sector = w.sector
+	}
+	if w.network {
+		firmware += " network"
 	}
 	return fmt.Sprintf("%s %s %d", firmware, w.disk, sector)
 }
@@ -48,6 +56,9 @@ func targets() []target {
 	for _, c := range []qemutest.Controller{qemutest.AHCI, qemutest.NVMe, qemutest.USBStorage, qemutest.VirtioSCSI} {
 		list = append(list, target{disk: c})
 	}
+	list = append(list,
+		target{uefi: true, secure: true, disk: qemutest.VirtioBlk},
+		target{network: true, disk: qemutest.VirtioBlk})
 	for _, c := range []qemutest.Controller{qemutest.VirtioBlk, qemutest.VirtioSCSI, qemutest.USBStorage} {
 		list = append(list, target{uefi: true, disk: c})
 	}
@@ -95,7 +106,13 @@ func testInstall(t *testing.T, w target) {
 		t.Fatal(err)
 	}
 	// It ends where it would reboot.
-	options := qemutest.Options{ISO: iso, UEFI: w.uefi, Disks: []qemutest.Disk{disk}, DiskFirst: true, Args: []string{"-no-reboot"}}
+	options := qemutest.Options{ISO: iso, UEFI: w.uefi, SecureBoot: w.secure, Disks: []qemutest.Disk{disk}, DiskFirst: true, Args: []string{"-no-reboot"}}
+	if w.network {
+		// As PXE does. The configuration may be on the kernel line, too.
+		options.ISO, options.Medium, options.DiskFirst = "", qemutest.Kernel, false
+		options.Kernel, options.Initrd = artifact(t, "vmlinuz"), artifact(t, "initrd")
+		options.Append = "console=ttyS0 panic=10 gpt rancher.install.append=e2e.installed=yes"
+	}
 	installing := qemutest.StartT(t, seed.in(options), expected...)
 	if _, err := installing.AwaitConsole("end of the installation", 3*bootDeadline, 0, regexp.MustCompile(`bulkhead: install: done \{.*"device":"/dev/`)); err != nil {
 		t.Fatal(err)
@@ -108,8 +125,8 @@ func testInstall(t *testing.T, w target) {
 		disk.WriteLog = ""
 	}
 
-	g := boot(t, qemutest.Options{Medium: qemutest.HardDisk, UEFI: w.uefi, Disks: []qemutest.Disk{disk}}, seed.key)
-	g.checkInstalled(t)
+	g := boot(t, qemutest.Options{Medium: qemutest.HardDisk, UEFI: w.uefi, SecureBoot: w.secure, Disks: []qemutest.Disk{disk}}, seed.key)
+	g.checkInstalled(t, w)
 	g.try(t, "sudo poweroff")
 	if _, err := g.AwaitExit("power off", 60*time.Second); err != nil {
 		t.Fatal(err)
@@ -132,7 +149,7 @@ func testInstall(t *testing.T, w target) {
 }
 
 // checkInstalled checks a machine that booted from the disk.
-func (g *guest) checkInstalled(t *testing.T) {
+func (g *guest) checkInstalled(t *testing.T, w target) {
 	t.Helper()
 	g.awaitHealthy(t, 60*time.Second)
 	line := g.sh(t, "cat /proc/cmdline")
@@ -156,6 +173,9 @@ func (g *guest) checkInstalled(t *testing.T) {
 	// Damage in the image is an error, not other content.
 	if r := g.try(t, "sudo ros install --auto --dry-run"); r.Exit != 1 || !strings.Contains(r.Stderr, "is what this system runs from") {
 		t.Errorf("ros install onto the disk that runs: exit code %d, %s", r.Exit, r.Stderr)
+	}
+	if lockdown := g.root(t, "cat /sys/kernel/security/lockdown"); strings.Contains(lockdown, "[integrity]") != w.secure {
+		t.Errorf("kernel lockdown: %s", lockdown)
 	}
 	g.needImage(t)
 	g.sh(t, "docker run --rm %s true", image)

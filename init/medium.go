@@ -51,7 +51,7 @@ func loadDrivers(_ context.Context, b *boot) error {
 	names := append(b.params.List("rancher.modules"), "fs-erofs", "loop", "crc32c")
 	switch {
 	case b.sys.Exists(netbootImage):
-	case b.params.Get(slotParam) != "":
+	case b.params.Get(layout.SlotParam) != "":
 		names = append(names, "fs-ext4")
 	default:
 		names = append(names, "fs-iso9660")
@@ -98,13 +98,6 @@ func (b *boot) announceWait(msg string) (stop func()) {
 	return func() { t.Stop() }
 }
 
-// The boot loader of an installed disk says which slot it started, and the
-// partition that it is.
-const (
-	slotParam = "bulkhead.slot"
-	partParam = "bulkhead.part"
-)
-
 // A source is where the system image may be: on devices that match one of specs.
 type source struct {
 	// name is what people call it.
@@ -116,11 +109,11 @@ type source struct {
 
 // imageSource says which medium the kernel parameters ask for.
 func imageSource(p cmdline.Params) (source, error) {
-	switch slot, part := p.Get(slotParam), p.Get(partParam); {
+	switch slot, part := p.Get(layout.SlotParam), p.Get(layout.PartParam); {
 	case slot == "":
 		return source{name: "label " + isoLabel, specs: []string{"LABEL=" + isoLabel, "PARTLABEL=" + isoLabel}}, nil
 	case slot != "a" && slot != "b":
-		return source{}, fmt.Errorf("%s=%s: want a or b", slotParam, slot)
+		return source{}, fmt.Errorf("%s=%s: want a or b", layout.SlotParam, slot)
 	case part != "":
 		return source{name: "PARTUUID=" + part, specs: []string{"PARTUUID=" + part}, sealed: true}, nil
 	default:

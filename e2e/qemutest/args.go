@@ -63,8 +63,10 @@ type Options struct {
 	Initrd string
 	Append string
 	// UEFI boots with OVMF instead of SeaBIOS.
-	UEFI  bool
-	Disks []Disk
+	UEFI bool
+	// SecureBoot has that firmware start only what Microsoft's keys let it.
+	SecureBoot bool
+	Disks      []Disk
 	// DiskFirst boots from the first of Disks if firmware can, before Medium.
 	DiskFirst bool
 
@@ -102,7 +104,7 @@ func arguments(o Options, accel, dir string) []string {
 	forward := fmt.Sprintf("hostfwd=tcp:127.0.0.1:%d-:22", o.SSHPort)
 	args := []string{
 		"-name", escape(o.Name),
-		"-machine", "q35,accel=" + accel, "-cpu", "max",
+		"-machine", "q35,accel=" + accel + choose(o.SecureBoot, ",smm=on", ""), "-cpu", "max",
 		"-smp", strconv.Itoa(cpus), "-m", strconv.Itoa(memory),
 		"-nodefaults", "-vga", "std", "-display", "none", "-S",
 		"-pidfile", filepath.Join(dir, pidFile),
@@ -122,8 +124,12 @@ func arguments(o Options, accel, dir string) []string {
 	}
 	if o.UEFI {
 		args = append(args,
-			"-drive", "if=pflash,unit=0,format=raw,readonly=on,file="+escape(firmware(firmwareCode)),
+			"-drive", "if=pflash,unit=0,format=raw,readonly=on,file="+escape(o.firmware().code),
 			"-drive", "if=pflash,unit=1,format=raw,file="+escape(filepath.Join(dir, uefiVars)))
+	}
+	if o.SecureBoot {
+		// Only the firmware may write to its variables.
+		args = append(args, "-global", "driver=cfi.pflash01,property=secure,value=on")
 	}
 	if o.ISO != "" {
 		args = append(args, "-drive", "if=none,id=iso,format=raw,readonly=on,file="+escape(o.ISO))

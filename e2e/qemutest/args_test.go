@@ -30,6 +30,11 @@ func TestArguments(t *testing.T) {
 			want:    []string{"if=pflash,unit=0,format=raw,readonly=on", "file=/dir/uefi-vars.fd"},
 		},
 		{
+			name:    "Secure Boot",
+			options: Options{ISO: "os.iso", UEFI: true, SecureBoot: true},
+			want:    []string{"-machine q35,accel=tcg,smm=on", "OVMF_CODE_4M.ms.fd", "-global driver=cfi.pflash01,property=secure,value=on"},
+		},
+		{
 			name:    "kernel line is quoted",
 			options: Options{Medium: Kernel, Kernel: "vmlinuz", Initrd: "initrd", Append: "console=ttyS0 quiet"},
 			want:    []string{"-kernel vmlinuz -initrd initrd -append 'console=ttyS0 quiet'"},

@@ -8,29 +8,30 @@ import (
 	"path/filepath"
 )
 
-// Files of OVMF, as Debian's and Ubuntu's package ovmf names them.
-const (
-	firmwareCode = "OVMF_CODE_4M.fd"
-	firmwareVars = "OVMF_VARS_4M.fd"
-)
+// A firmware is OVMF as Debian's and Ubuntu's package ovmf has it: its code, and
+// the variables of a new machine.
+type firmware struct{ code, vars string }
 
-// firmware returns the path of a file of OVMF. It lies beside the emulator that
-// is run: /usr/bin/qemu has /usr/share, and so it is in the tree that
-// cmd/mkos -machine-tools unpacks.
-func firmware(name string) string {
+// firmware lies beside the emulator that is run: /usr/bin/qemu has /usr/share, and
+// so it is in the tree that cmd/mkos -machine-tools unpacks.
+func (o Options) firmware() firmware {
 	prefix := "/usr"
 	if qemu, err := exec.LookPath(Binary); err == nil {
 		prefix = filepath.Dir(filepath.Dir(qemu))
 	}
-	return filepath.Join(prefix, "share/OVMF", name)
+	dir := filepath.Join(prefix, "share/OVMF")
+	if o.SecureBoot {
+		return firmware{filepath.Join(dir, "OVMF_CODE_4M.ms.fd"), filepath.Join(dir, "OVMF_VARS_4M.ms.fd")}
+	}
+	return firmware{filepath.Join(dir, "OVMF_CODE_4M.fd"), filepath.Join(dir, "OVMF_VARS_4M.fd")}
 }
 
-// copyFirmwareVars gives a machine its own UEFI variable store.
-func copyFirmwareVars(path string) error {
+// copyVars gives a machine its own UEFI variable store.
+func (f firmware) copyVars(path string) error {
 	if _, err := os.Stat(path); err == nil {
 		return nil // a machine that is started again keeps its variables
 	}
-	from, err := os.Open(firmware(firmwareVars))
+	from, err := os.Open(f.vars)
 	if err != nil {
 		return fmt.Errorf("UEFI firmware (Debian package ovmf): %w", err)
 	}

@@ -19,7 +19,7 @@ func StartT(t testing.TB, o Options, allow ...*regexp.Regexp) *VM {
 	t.Helper()
 	Need(t, Binary)
 	if o.UEFI {
-		NeedFile(t, firmware(firmwareCode))
+		NeedFile(t, o.firmware().code)
 	}
 	if o.Name == "" {
 		o.Name = strings.ReplaceAll(t.Name(), "/", "-")

@@ -52,7 +52,7 @@ func Start(ctx context.Context, dir string, o Options, allow ...*regexp.Regexp) 
 		o.Name = "vm"
 	}
 	if o.UEFI {
-		if err := copyFirmwareVars(filepath.Join(dir, uefiVars)); err != nil {
+		if err := o.firmware().copyVars(filepath.Join(dir, uefiVars)); err != nil {
 			return nil, err
 		}
 	}

@@ -1,6 +1,8 @@
 package bootstate_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -57,5 +59,66 @@ func TestRoundTrip(t *testing.T) {
 func TestArgsTooLong(t *testing.T) {
 	if _, err := (bootstate.State{Args: strings.Repeat("x", bootstate.BlockSize)}).Encode(); err == nil {
 		t.Error("no error")
+	}
+}
+
+func TestUpkeep(t *testing.T) {
+	const a, b = bootstate.A, bootstate.B
+	block := func(e interface{ Encode() ([]byte, error) }) []byte {
+		raw, err := e.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
+	}
+	good := bootstate.State{N: 4, Good: a, Max: 2, Args: "x"}
+	older := bootstate.State{N: 3, Good: b, Max: 2}
+	trial := bootstate.State{N: 5, Good: a, Try: b, ID: 9, Max: 2, Args: "x"}
+	after := func(s bootstate.State) bootstate.State { s.N++; s.Try = ""; return s }
+	for _, c := range []struct {
+		name    string
+		blocks  bootstate.Blocks
+		running bootstate.Slot
+		want    bootstate.State
+		why     string
+	}{
+		{"as it should be", bootstate.Blocks{OS1: block(good), OS2: block(good)}, a, good, ""},
+		{"the other system was chosen in the menu", bootstate.Blocks{OS1: block(good), OS2: block(good)}, b, good, ""},
+		{"both lost", bootstate.Blocks{}, b, bootstate.State{N: 1, Good: b, Max: 2}, "both blocks"},
+		{"first lost", bootstate.Blocks{OS2: block(good)}, a, after(good), "one block"},
+		{"second lost", bootstate.Blocks{OS1: block(good), OS2: make([]byte, bootstate.Unit)}, a, after(good), "one block"},
+		{"second older", bootstate.Blocks{OS1: block(good), OS2: block(older)}, a, after(good), "older"},
+		{"during a trial", bootstate.Blocks{OS1: block(trial), OS2: block(trial)}, b, trial, ""},
+		{"after a trial", bootstate.Blocks{OS1: block(trial), OS2: block(trial), Grub: block(bootstate.Trials{ID: 9, Tries: 2})}, a, after(trial), "did not come up in 2 tries"},
+		{"a trial that could not be counted", bootstate.Blocks{OS1: block(trial), OS2: block(trial), Grub: block(bootstate.Trials{ID: 8, Tries: 2})}, a, after(trial), "was not tried"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, why := c.blocks.Upkeep(c.running)
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Error(diff)
+			}
+			if !strings.Contains(why, c.why) || (c.why == "") != (why == "") {
+				t.Errorf("reason %q; want %q", why, c.why)
+			}
+		})
+	}
+}
+
+func TestStore(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "partition")
+	if err := os.WriteFile(file, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := bootstate.Store{Device: file}
+	want := bootstate.State{N: 2, Good: bootstate.B, Max: 2, Args: "y"}
+	if err := s.Write(want); err != nil {
+		t.Fatal(err)
+	}
+	blocks, err := s.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, why := blocks.Upkeep(bootstate.B); got != want || why != "" {
+		t.Errorf("%+v, %q; want %+v", got, why, want)
 	}
 }

@@ -46,6 +46,11 @@ const (
 	// RootDigest, in the initramfs, is the fs-verity digest of the root image
 	// that belongs to it.
 	RootDigest = Root + "/root.digest"
+	// SlotParam and PartParam are the kernel parameters by which the boot loader
+	// of an installed disk says which slot it started, and the UUID of its
+	// partition.
+	SlotParam = "bulkhead.slot"
+	PartParam = "bulkhead.part"
 	// NetbootDir, in the initramfs of a network boot, holds what else a slot
 	// needs.
 	NetbootDir = Root + "/netboot"

@@ -72,7 +72,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	m.step(bootlog.Since("system-docker/api", began, nil))
 	m.afterBoot = func() {
 		go upkeep.Run(ctx, log)
-		go installUnattended(ctx, log)
+		go lookAfterDisk(ctx, log)
 	}
 
 	// An orchestrator that ended in the middle of a switch has left it.

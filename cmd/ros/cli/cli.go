@@ -171,7 +171,7 @@ func (p places) app(stdout, stderr io.Writer) *cli.App {
 			p.configCommand(),
 			p.auditCommand(),
 			p.installCommand(),
-			osCommand(),
+			p.osCommand(),
 			p.bootChartCommand(),
 			completionCommand(),
 		},
@@ -222,19 +222,4 @@ func noArguments(c *cli.Context) error {
 		return usageError{fmt.Errorf("%s takes no argument %q", c.Command.HelpName, c.Args().First())}
 	}
 	return nil
-}
-
-func osCommand() *cli.Command {
-	return &cli.Command{
-		Name:  "os",
-		Usage: "the operating system itself",
-		Subcommands: []*cli.Command{{
-			Name:  "version",
-			Usage: "print the version that is running",
-			Action: func(c *cli.Context) error {
-				fmt.Fprintln(c.App.Writer, version.Version)
-				return nil
-			},
-		}},
-	}
 }

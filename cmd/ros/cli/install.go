@@ -113,7 +113,7 @@ func (p places) install(c *cli.Context) error {
 // reboot asks PID 1 for an orderly one.
 func reboot() error {
 	if err := unix.Kill(1, power.Reboot.Signal()); err != nil {
-		return fmt.Errorf("installed, but the machine does not reboot: %w", err)
+		return fmt.Errorf("the machine does not reboot: %w", err)
 	}
 	return nil
 }
@@ -340,7 +340,9 @@ func progressText(p install.Progress, passed time.Duration) string {
 
 // installUnattended does what rancher.install says, and tells the consoles.
 func (p places) installUnattended(c *cli.Context) error {
-	say := func(format string, args ...any) { _ = kmsg.Announce("bulkhead: install: " + fmt.Sprintf(format, args...)) }
+	say := func(format string, args ...any) {
+		_ = kmsg.Announce("bulkhead: install: " + fmt.Sprintf(format, args...))
+	}
 	done, result, cfg, err := p.wishedInstallation(c.Context, say)
 	switch {
 	case err != nil:
@@ -375,7 +377,7 @@ func (p places) wishedInstallation(ctx context.Context, say func(string, ...any)
 	if cfg.Device == "" {
 		return "rancher.install.device is not set", result, cfg, nil
 	}
-	if slot := cmdline.Parse(string(line)).Get("bulkhead.slot"); slot != "" {
+	if slot := cmdline.Parse(string(line)).Get(layout.SlotParam); slot != "" {
 		return "this system is an installed one", result, cfg, nil
 	}
 	wish := install.Wish{Device: string(cfg.Device), Force: cfg.Force, Args: cfg.Append, Given: cfg.ID}
