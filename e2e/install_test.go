@@ -134,7 +134,7 @@ func testInstall(t *testing.T, w target) {
 	for number, kind := range map[int]string{3: "ext2", 4: "ext4", 6: "ext4", 7: "ext4"} {
 		checkPartition(t, disk.Path, number, kind)
 	}
-	if logged {
+	if logged || full() && w == targets()[1] {
 		t.Run("boot state", func(t *testing.T) { checkBootState(t, disk.Path, w.uefi) })
 	}
 	if full() && w == targets()[1] {

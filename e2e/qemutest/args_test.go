@@ -56,7 +56,7 @@ func TestArguments(t *testing.T) {
 			options: Options{ISO: "os.iso", Disks: []Disk{{Path: "a", WriteLog: "b"}}},
 			want: []string{
 				"filename=a", "-blockdev driver=blklogwrites,node-name=disk0,discard=unmap,log-sector-size=512,file=disk0-image,log=disk0-log",
-				"-device virtio-blk-pci,drive=disk0,serial=disk0",
+				"-device virtio-blk-pci,drive=disk0,serial=disk0,request-merging=off",
 			},
 			not: []string{"cache=writeback"},
 		},
