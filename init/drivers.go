@@ -100,7 +100,10 @@ func (d *drivers) load(name string) error {
 	for _, file := range d.plan(name) {
 		m := d.modules[file]
 		m.once.Do(func() { m.err = d.sys.LoadModule(path.Join(d.dir, file)) })
-		if m.err != nil {
+		// ENODEV is a driver's way to say that the device is not for it. Of two
+		// that stand for one algorithm, as crc32c_intel and crc32c_generic do for
+		// ext4, the processor may lack what the first wants.
+		if m.err != nil && !errors.Is(m.err, syscall.ENODEV) {
 			return fmt.Errorf("load module %s: %w", moduleName(file), m.err)
 		}
 	}
@@ -159,9 +162,7 @@ func (d *drivers) drive(modalias string) {
 			d.sys.Log(kmsg.Error, fmt.Sprintf("init: BUG: load driver for %s: %v", modalias, r))
 		}
 	}()
-	err := d.load(modalias)
-	// ENODEV is a driver's way to say that the device is not for it.
-	if err != nil && !errors.Is(err, syscall.ENODEV) {
+	if err := d.load(modalias); err != nil {
 		d.sys.Log(kmsg.Warning, "init: "+err.Error())
 	}
 }

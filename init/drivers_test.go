@@ -82,3 +82,16 @@ func TestDriverLoad(t *testing.T) {
 		t.Errorf("%d modules loaded; want 7: %q", n, f.calls)
 	}
 }
+
+// TestProcessorWithoutCRC32C: ext4 is there on a processor that cannot compute
+// its checksums itself.
+func TestProcessorWithoutCRC32C(t *testing.T) {
+	f, d := testDrivers(t)
+	f.refuse["module /m/kernel/crc32c-intel.ko"] = syscall.ENODEV
+	if err := d.load("fs-ext4"); err != nil {
+		t.Error(err)
+	}
+	if len(f.matching("module /m/kernel/fs/ext4.ko")) != 1 {
+		t.Errorf("ext4 is not loaded: %q", f.calls)
+	}
+}

@@ -53,14 +53,11 @@ type system interface {
 	Symlink(target, path string) error
 	MakeNode(n node) error
 	Exists(path string) bool
-<<<<<<< HEAD
 	ModTime(path string) (time.Time, error)
 	Now() time.Time
 	SetClock(t time.Time) error
-=======
 	// Verity returns the fs-verity digest of a file, in hexadecimal digits.
 	Verity(path string) (string, error)
->>>>>>> f4a6c67 (internal: layout, partition table and boot state of an installed disk)
 	SetHostname(name string) error
 
 	// Run runs a program to its end and returns its exit status and output.
