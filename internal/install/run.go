@@ -98,6 +98,8 @@ func lock(path string) (*os.File, error) {
 
 // clear makes the disk an empty one to firmware and systems.
 func (r *run) clear(context.Context) error {
+	// What a run that was killed has left.
+	_ = unix.Unmount(r.dir(), unix.MNT_DETACH)
 	// Nobody else may have the disk, nor a file system on it, in any namespace.
 	f, err := os.OpenFile(r.Disk.Path, os.O_RDWR|unix.O_EXCL, 0)
 	if err != nil {
@@ -138,9 +140,12 @@ func (r *run) tool(ctx context.Context, argv ...string) error {
 	return tool.Run(ctx, "", slices.Concat(r.Tool, argv)...)
 }
 
+// dir is where the disk's partitions are mounted.
+func (r *run) dir() string { return filepath.Join(r.Dir, filepath.Base(r.Disk.Path)) }
+
 // mounted runs use while a device is mounted, and writes all back.
 func (r *run) mounted(device, kind string, flags uintptr, use func(dir string) error) error {
-	dir := filepath.Join(r.Dir, "mnt")
+	dir := r.dir()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
