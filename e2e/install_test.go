@@ -50,7 +50,7 @@ func (w target) String() string {
 // sectors of 4 KiB, and QEMU has no SATA disk with them.
 func targets() []target {
 	list := []target{{disk: qemutest.VirtioBlk}, {uefi: true, disk: qemutest.NVMe}}
-	if !full() {
+	if testing.Short() {
 		return list
 	}
 	for _, c := range []qemutest.Controller{qemutest.AHCI, qemutest.NVMe, qemutest.USBStorage, qemutest.VirtioSCSI} {
@@ -134,10 +134,10 @@ func testInstall(t *testing.T, w target) {
 	for number, kind := range map[int]string{3: "ext2", 4: "ext4", 6: "ext4", 7: "ext4"} {
 		checkPartition(t, disk.Path, number, kind)
 	}
-	if logged || full() && w == targets()[1] {
+	if logged || !testing.Short() && w == targets()[1] {
 		t.Run("boot state", func(t *testing.T) { checkBootState(t, disk.Path, w.uefi) })
 	}
-	if full() && w == targets()[1] {
+	if !testing.Short() && w == targets()[1] {
 		t.Run("not twice", func(t *testing.T) {
 			options.Disks[0], options.DiskFirst, options.Args = disk, false, nil
 			again := start(t, options, seed)

@@ -151,13 +151,13 @@ func (b Blocks) Read() (State, error) {
 type Start struct {
 	Slot Slot
 	Args string
-	// Trial tells whether it is one, and Count what was written before it.
+	// Trial is set if it is one, and Count what was written before it.
 	Trial bool
 	Count Trials
 }
 
-// Next is what the boot loader does with the blocks. writable tells whether it
-// can write its own, and whole whether a slot has its slot.cfg.
+// Next is what the boot loader does with the blocks. writable says that it
+// can write its own block, whole that a slot has its slot.cfg.
 func (b Blocks) Next(writable bool, whole func(Slot) bool) Start {
 	s, _ := b.Read()
 	start := Start{Slot: s.Good, Args: s.Args}

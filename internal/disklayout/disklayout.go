@@ -136,7 +136,7 @@ func Table(parts []Partition, size int64, sector int, newID func() gpt.GUID) gpt
 	return t
 }
 
-// IsInstalled tells whether a table is that of an installed system.
+// IsInstalled reports whether a table is that of an installed system.
 func IsInstalled(t gpt.Table) bool {
 	all := rows()
 	if len(t.Partitions) < len(all) {

@@ -79,10 +79,10 @@ var meanings = map[string]string{
 // Name is what people call the disk: sda.
 func (d Disk) Name() string { return strings.TrimPrefix(d.Path, "/dev/") }
 
-// Blank tells whether there is nothing on it.
+// Blank reports whether there is nothing on it.
 func (d Disk) Blank() bool { return len(d.Content) == 0 && d.GUID == "" }
 
-// Named tells whether text is the serial number or the GUID of the disk.
+// Named reports whether text is the serial number or the GUID of the disk.
 func (d Disk) Named(text string) bool {
 	return text != "" && (text == d.Serial || strings.EqualFold(text, d.GUID))
 }

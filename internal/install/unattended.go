@@ -51,7 +51,7 @@ func (w Wish) Find(m Machine) (Disk, error) {
 	return Only(disks)
 }
 
-// Judge tells whether a disk is installed to without anybody being asked. Done
+// Judge reports whether a disk is installed to without anybody being asked. Done
 // means that it was already.
 func (w Wish) Judge(d Disk) (done bool, err error) {
 	if d.Installed == w.ID() {

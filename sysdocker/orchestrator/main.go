@@ -20,6 +20,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/internal/oslog"
 	"github.com/bulkhead-os/bulkhead/internal/wait"
+	"github.com/bulkhead-os/bulkhead/sysdocker/bootdisk"
 	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
 	"github.com/bulkhead-os/bulkhead/sysdocker/preload"
@@ -72,7 +73,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	m.step(bootlog.Since("system-docker/api", began, nil))
 	m.afterBoot = func() {
 		go upkeep.Run(ctx, log)
-		go lookAfterDisk(ctx, log)
+		go bootdisk.Run(ctx, log)
 	}
 
 	// An orchestrator that ended in the middle of a switch has left it.

@@ -239,7 +239,7 @@ func gib(size int64) string {
 	return fmt.Sprintf("%.1f GiB", float64(size)/disklayout.GiB)
 }
 
-// writeInstallation tells what is on a disk, and what is to be.
+// writeInstallation tells what is on a disk, and what will be.
 func writeInstallation(w io.Writer, plan *install.Plan) error {
 	out := bufio.NewWriter(w)
 	d := plan.Disk

@@ -1,4 +1,7 @@
-package orchestrator
+// Package bootdisk looks after the disk that the machine boots from: it keeps the
+// boot state of an installed one, and installs to one if the configuration asks
+// for it.
+package bootdisk
 
 import (
 	"context"
@@ -12,9 +15,9 @@ import (
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 
-// lookAfterDisk mends the boot state of an installed disk that the machine booted
-// from, or installs to one if that is asked for.
-func lookAfterDisk(ctx context.Context, log *slog.Logger) {
+// Run repairs the boot state of an installed disk that the machine booted from,
+// or installs to one if the configuration asks for it.
+func Run(ctx context.Context, log *slog.Logger) {
 	disk, err := slots.Booted("/")
 	switch {
 	case errors.Is(err, slots.ErrNotInstalled):
@@ -24,7 +27,7 @@ func lookAfterDisk(ctx context.Context, log *slog.Logger) {
 		err = keepBootState(disk, log)
 	}
 	if err != nil {
-		log.Error("boot state of the disk", "error", err)
+		log.Error("boot state of the disk", "err", err)
 	}
 }
 
@@ -40,17 +43,17 @@ func keepBootState(disk slots.Disk, log *slog.Logger) error {
 	if why == "" {
 		return nil
 	}
-	log.Warn("boot state is written anew", "because", why)
+	log.Warn("boot state rewritten", "because", why)
 	return disk.BootState().Write(state)
 }
 
 // installUnattended puts this system onto a disk if the configuration asks for
-// it. The command tells the consoles.
+// it. The command reports on the consoles.
 func installUnattended(ctx context.Context, log *slog.Logger) {
-	// What is wrong with it has been told.
+	// Problems of the configuration are reported by cloud-init.
 	if cfg, _, _ := osconfig.LoadRunning(); cfg.Rancher.Install.Device == "" {
 		return
 	}
 	out, err := exec.CommandContext(ctx, layout.Root+"/ros/bin/ros", "install", "--unattended").CombinedOutput()
-	log.Info("installation", "error", err, "output", strings.TrimSpace(string(out)))
+	log.Info("installation", "err", err, "output", strings.TrimSpace(string(out)))
 }
