@@ -44,16 +44,16 @@ func (b *backoff) next(err error) (pause time.Duration, more plan.Want) {
 		}
 		b.counts[kind]++
 		switch n := b.counts[kind]; {
-		case kind == errStart:
+		case errors.Is(kind, errStart):
 			more.Recreate = "does not start"
 			// A new container did not help: what it is made of may be damaged.
 			more.ReplaceImage = n == 2
-		case kind == errEnded && n%3 == 0:
+		case errors.Is(kind, errEnded) && n%3 == 0:
 			// Its own files may be in the way, such as a stale pid file.
 			more.Recreate = "keeps ending"
-		case kind == errUnhealthy && n%3 == 0:
+		case errors.Is(kind, errUnhealthy) && n%3 == 0:
 			more.Recreate = "is unhealthy again and again"
-		case kind == errUnhealthy:
+		case errors.Is(kind, errUnhealthy):
 			more.Restart = "is unhealthy"
 		}
 	}

@@ -2,7 +2,6 @@ package upkeep
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -15,7 +14,7 @@ func TestUpkeepTrimsEachWeek(t *testing.T) {
 	now := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
 	trims := 0
 	u := upkeep{
-		log:      slog.New(slog.NewTextHandler(io.Discard, nil)),
+		log:      slog.New(slog.DiscardHandler),
 		lastTime: filepath.Join(dir, "time"), lastTrim: filepath.Join(dir, "trim"),
 		now:  func() time.Time { return now },
 		trim: func(context.Context) error { trims++; return nil },

@@ -188,7 +188,7 @@ func (m machine) try(ctx context.Context) error {
 	if m.noGo {
 		out, err := m.command(ctx, nil, "./scripts/run", "--headless").CombinedOutput()
 		if err == nil || !bytes.Contains(out, []byte("go.dev/dl")) {
-			return fmt.Errorf("without a Go that works: %v, and it does not say where to get one:\n%s", err, out)
+			return fmt.Errorf("./scripts/run does not end with where to get a Go that works:\n%s", out)
 		}
 		goroot, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
 		if err != nil {
