@@ -40,7 +40,7 @@ CMD cat /said /written
 FROM scratch AS files
 COPY --from=made /said /
 X
-docker build -q -t ship --target last . >/dev/null && docker run --rm ship && docker buildx build -q --target files --output out . && cat out/said && docker rmi ship >/dev/null && cd && rm -r ~/ship`,
+docker build -q -t ship --target last . >/dev/null && docker run --rm ship && docker buildx build -q --target files --output out . >/dev/null && cat out/said && docker rmi ship >/dev/null && cd && rm -r ~/ship`,
 		want: `^ahoy\ntwo\nby a heredoc\nahoy\ntwo\n$`},
 	{name: "the classic builder, when asked for", commands: `printf 'FROM ` + image + `\nRUN echo classic\n' | DOCKER_BUILDKIT=0 docker build -`, want: `Step 2/2 : RUN echo classic`},
 	{name: "a project of three services", commands: `rm -rf ~/shop && mkdir -p ~/shop/web && cd ~/shop && echo s3cret >key.txt && printf 'FROM ` + image + `\nCOPY <<E /srv/index.html\nahoy\nE\nCMD httpd -f -h /srv\n' >web/Dockerfile && cat >compose.yml <<'X'

@@ -47,13 +47,10 @@ func (w target) String() string {
 	return fmt.Sprintf("%s %s %d", firmware, w.disk, sector)
 }
 
-// targets are one for each firmware, or all that there are: no BIOS boots from
-// sectors of 4 KiB, and QEMU has no SATA disk with them.
+// targets are all that there are: no BIOS boots from sectors of 4 KiB, and QEMU
+// has no SATA disk with them.
 func targets() []target {
 	list := []target{{disk: qemutest.VirtioBlk}, {uefi: true, disk: qemutest.NVMe}}
-	if testing.Short() {
-		return list
-	}
 	for _, c := range []qemutest.Controller{qemutest.AHCI, qemutest.NVMe, qemutest.USBStorage, qemutest.VirtioSCSI} {
 		list = append(list, target{disk: c})
 	}
@@ -83,6 +80,7 @@ write_files:
 // TestInstall installs from the ISO with nobody at the machine, and boots the
 // disk without the ISO and without what configured the first boot.
 func TestInstall(t *testing.T) {
+	forRelease(t, "each installation takes as long as five boots")
 	for _, w := range targets() {
 		t.Run(w.String(), func(t *testing.T) {
 			t.Parallel()
@@ -135,10 +133,10 @@ func testInstall(t *testing.T, w target) {
 	for number, kind := range map[int]string{3: "ext2", 4: "ext4", 6: "ext4", 7: "ext4"} {
 		checkPartition(t, disk.Path, number, kind)
 	}
-	if logged || !testing.Short() && w == targets()[1] {
+	if logged || w == targets()[1] {
 		t.Run("boot state", func(t *testing.T) { checkBootState(t, disk.Path, w.uefi) })
 	}
-	if !testing.Short() && w == targets()[1] {
+	if w == targets()[1] {
 		t.Run("not twice", func(t *testing.T) {
 			options.Disks[0], options.DiskFirst, options.Args = disk, false, nil
 			again := start(t, options, seed)
