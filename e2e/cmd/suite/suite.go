@@ -55,8 +55,10 @@ func newSuite(ctx context.Context) (*suite, error) {
 	}
 	packages := slices.DeleteFunc(strings.Fields(list), func(p string) bool { return strings.HasSuffix(p, "/e2e") })
 	return &suite{
-		full:     os.Getenv("E2E_FULL") == "1",
-		machines: min(4, max(2, runtime.NumCPU()/2)), // they have up to 3 GB of memory each
+		full: os.Getenv("E2E_FULL") == "1",
+		// Two that share two emulated processors reach the system's own limits.
+		// They have up to 3 GB of memory each.
+		machines: min(4, max(1, runtime.NumCPU()/2)),
 		packages: packages, logs: logs,
 		env:     append(os.Environ(), "E2E=required", "BULKHEAD_TEST=required"),
 		compile: []string{"CGO_ENABLED=0", "GOFLAGS=" + strings.TrimSpace(goflags)},
