@@ -13,24 +13,9 @@ import (
 	"sync"
 	"syscall"
 	"time"
-)
 
-const (
-	firstPause = 200 * time.Millisecond
-	lastPause  = 30 * time.Second
-	// settled is how long a process must have run for its next end to be
-	// treated as the first one.
-	settled = 30 * time.Second
+	"github.com/bulkhead-os/bulkhead/internal/retry"
 )
-
-// pauseAfter returns how long to wait before the next start of a process that
-// ran for so long after the given pause.
-func pauseAfter(previous, ran time.Duration) time.Duration {
-	if previous == 0 || ran >= settled {
-		return firstPause
-	}
-	return min(2*previous, lastPause)
-}
 
 // A process is a program that is started again whenever it ends.
 type process struct {
@@ -57,25 +42,22 @@ func (p *process) run(ctx context.Context) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 
-	var pause time.Duration
-	for ctx.Err() == nil {
-		began := time.Now()
-		words, err := p.once(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		if p.ended != nil {
-			p.ended(err, words)
-		}
-		ran := time.Since(began)
-		pause = pauseAfter(pause, ran)
-		p.log.Warn("process ended", "process", p.name, "err", err, "ran", ran.Round(time.Millisecond), "again_in", pause)
-		select {
-		case <-ctx.Done():
-		case <-p.changed:
-		case <-time.After(pause):
-		}
+	var lastWords string
+	keeper := retry.Keeper{
+		Backoff: retry.Backoff{First: 200 * time.Millisecond, Last: 30 * time.Second, Calm: 30 * time.Second},
+		Hurry:   p.changed,
+		Once: func(ctx context.Context) (err error) {
+			lastWords, err = p.once(ctx)
+			return err
+		},
+		Ended: func(r retry.Run) {
+			if p.ended != nil {
+				p.ended(r.Err, lastWords)
+			}
+			p.log.Warn("process ended", "process", p.name, "err", r.Err, "ran", r.Lasted, "again_in", r.Pause)
+		},
 	}
+	keeper.Keep(ctx)
 }
 
 // once starts the process and waits for its end.

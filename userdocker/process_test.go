@@ -12,19 +12,6 @@ import (
 	"time"
 )
 
-func TestPauseAfter(t *testing.T) {
-	for _, tt := range []struct{ previous, ran, want time.Duration }{
-		{0, 0, firstPause},
-		{firstPause, time.Second, 2 * firstPause},
-		{lastPause, time.Second, lastPause},
-		{lastPause, settled, firstPause},
-	} {
-		if got := pauseAfter(tt.previous, tt.ran); got != tt.want {
-			t.Errorf("pauseAfter(%v, %v) = %v; want %v", tt.previous, tt.ran, got, tt.want)
-		}
-	}
-}
-
 func TestCopyLines(t *testing.T) {
 	for _, tt := range []struct{ in, want string }{
 		{"", ""},

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bulkhead-os/bulkhead/images/console/accounts"
+	"github.com/bulkhead-os/bulkhead/internal/retry"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 	"github.com/bulkhead-os/bulkhead/os-config/cmdline"
 )
@@ -65,10 +66,8 @@ func gettys(kernelLine string, autologin []string) []terminal {
 // (a serial port of the kernel's that no hardware is behind) has none.
 func (c *console) keepGetty(ctx context.Context, g terminal) {
 	for !isTerminal("/dev/" + g.tty) {
-		select {
-		case <-ctx.Done():
+		if retry.Sleep(ctx, lookForTTY) != nil {
 			return
-		case <-time.After(lookForTTY):
 		}
 	}
 	c.keep(ctx, g.task)

@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"syscall"
 	"time"
+
+	"github.com/bulkhead-os/bulkhead/internal/retry"
 )
 
 // A task is a program that is kept running.
@@ -15,35 +17,19 @@ type task struct {
 	env  []string
 }
 
-const (
-	firstPause = 500 * time.Millisecond
-	lastPause  = 30 * time.Second
-	// goodRun is how long a program runs that is started again at once.
-	goodRun = 10 * time.Second
-	// killAfter is how long a program may take to end.
-	killAfter = 2 * time.Second
-)
+// killAfter is how long a program may take to end.
+const killAfter = 2 * time.Second
 
 // keep runs a task again and again until ctx ends, and then ends it.
 func (c *console) keep(ctx context.Context, t task) {
-	pause := firstPause
-	for ctx.Err() == nil {
-		start := time.Now()
-		err := t.command(ctx).Run()
-		if ctx.Err() != nil {
-			return
-		}
-		ran := time.Since(start)
-		if ran >= goodRun {
-			pause = firstPause
-		}
-		c.log.Info("program ended", "name", t.name, "ran", ran.Round(time.Millisecond), "err", err, "again_in", pause)
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause):
-		}
-		pause = min(2*pause, lastPause)
+	keeper := retry.Keeper{
+		Backoff: retry.Backoff{First: 500 * time.Millisecond, Last: 30 * time.Second, Calm: 10 * time.Second},
+		Once:    func(ctx context.Context) error { return t.command(ctx).Run() },
+		Ended: func(r retry.Run) {
+			c.log.Info("program ended", "name", t.name, "ran", r.Lasted, "err", r.Err, "again_in", r.Pause)
+		},
 	}
+	keeper.Keep(ctx)
 }
 
 // command makes the process of a task: one that is asked to end when ctx ends,

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/bulkhead-os/bulkhead/internal/retry"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
 )
 
@@ -12,10 +13,18 @@ import (
 const (
 	firstPause, lastPause           = 500 * time.Millisecond, 30 * time.Second
 	firstEntryPause, lastEntryPause = time.Second, 5 * time.Minute
-	// calmAfter is how long a service has to run well before the past is
-	// forgotten.
-	calmAfter = time.Minute
 )
+
+// servicePauses are those of OS services and of the event stream.
+func servicePauses() retry.Backoff { return retry.Backoff{First: firstPause, Last: lastPause} }
+
+// entryPauses are those of entries of the configuration.
+func entryPauses() retry.Backoff {
+	return retry.Backoff{First: firstEntryPause, Last: lastEntryPause}
+}
+
+// calmAfter is how long a service has to run well before the past is forgotten.
+const calmAfter = time.Minute
 
 // Why a service fails.
 var (
@@ -27,14 +36,12 @@ var (
 // backoff is what went wrong with a service since it last was well. It decides
 // how long to wait and how much more to do at the next attempt.
 type backoff struct {
-	first, last time.Duration
-	pause       time.Duration
-	counts      map[error]int
+	pauses retry.Backoff
+	counts map[error]int
 }
 
 // next returns the pause after err and what the next attempt does more.
 func (b *backoff) next(err error) (pause time.Duration, more plan.Want) {
-	b.pause = min(max(2*b.pause, b.first), b.last)
 	if b.counts == nil {
 		b.counts = make(map[error]int)
 	}
@@ -57,7 +64,7 @@ func (b *backoff) next(err error) (pause time.Duration, more plan.Want) {
 			more.Restart = "is unhealthy"
 		}
 	}
-	return b.pause, more
+	return b.pauses.Next(), more
 }
 
 // total is how often something went wrong.
@@ -66,4 +73,7 @@ func (b *backoff) total() int {
 }
 
 // calm forgets the past.
-func (b *backoff) calm() { b.pause, b.counts = 0, nil }
+func (b *backoff) calm() {
+	b.pauses.Reset()
+	b.counts = nil
+}

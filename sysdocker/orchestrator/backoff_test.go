@@ -7,7 +7,7 @@ import (
 )
 
 func TestPausesGrowToALimit(t *testing.T) {
-	tr := backoff{first: firstPause, last: lastPause}
+	tr := backoff{pauses: servicePauses()}
 	var last time.Duration
 	for range 20 {
 		pause, _ := tr.next(errEnded)
@@ -26,7 +26,7 @@ func TestPausesGrowToALimit(t *testing.T) {
 }
 
 func TestImageIsReplacedOnlyOnce(t *testing.T) {
-	tr := backoff{first: firstPause, last: lastPause}
+	tr := backoff{pauses: servicePauses()}
 	replaced := 0
 	for range 20 {
 		if _, opts := tr.next(fmt.Errorf("%w: no such image", errStart)); opts.ReplaceImage {

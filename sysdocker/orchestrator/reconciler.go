@@ -20,6 +20,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/images"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
+	"github.com/bulkhead-os/bulkhead/internal/retry"
 	"github.com/bulkhead-os/bulkhead/internal/wait"
 	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
@@ -203,10 +204,10 @@ func every(units []*unit, so func(*unit) bool) bool {
 func (r *reconciler) newUnit(key string, w plan.Want) *unit {
 	u := &unit{
 		r: r, key: key, daemon: r.system, slots: &r.osSlots, state: Waiting, log: r.log.With("service", cmp.Or(w.Name, key)),
-		recheck: make(chan struct{}, 1), gone: make(chan struct{}), backoff: backoff{first: firstPause, last: lastPause},
+		recheck: make(chan struct{}, 1), gone: make(chan struct{}), backoff: backoff{pauses: servicePauses()},
 	}
 	if w.Care == plan.Started {
-		u.slots, u.backoff = &r.entrySlots, backoff{first: firstEntryPause, last: lastEntryPause}
+		u.slots, u.backoff = &r.entrySlots, backoff{pauses: entryPauses()}
 		if !w.System {
 			u.daemon = r.user
 		}
@@ -363,11 +364,11 @@ func (r *reconciler) publish() {
 // listen makes units look when their containers change. Whatever happens while
 // the stream is broken is made up for by making all of them look afterwards.
 func (r *reconciler) listen(ctx context.Context, listening func()) {
-	pauses := backoff{first: firstPause, last: lastPause}
+	pauses := servicePauses()
 	first := true
 	for ctx.Err() == nil {
 		err := r.system.Changes(ctx, plan.LabelService, func(name string, healthy bool) {
-			pauses.calm()
+			pauses.Reset()
 			if first {
 				first = false
 				listening()
@@ -385,9 +386,9 @@ func (r *reconciler) listen(ctx context.Context, listening func()) {
 		if ctx.Err() != nil {
 			return
 		}
-		pause, _ := pauses.next(err)
+		pause := pauses.Next()
 		r.log.Warn("event stream broke", "err", err, "again_in", pause)
-		sleep(ctx, pause)
+		retry.Sleep(ctx, pause)
 	}
 }
 
@@ -446,12 +447,4 @@ func grace(w plan.Want) time.Duration {
 		return g
 	}
 	return 10 * time.Second // Docker's default
-}
-
-// sleep waits for d or the end of ctx.
-func sleep(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/images"
 	"github.com/bulkhead-os/bulkhead/internal/bootlog"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
+	"github.com/bulkhead-os/bulkhead/internal/retry"
 	"github.com/bulkhead-os/bulkhead/internal/wait"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
 )
@@ -105,7 +106,7 @@ func (u *unit) run(ctx context.Context) {
 		}
 		if err != nil && pass.Err() == nil {
 			pause := u.failed(err)
-			sleep(pass, pause)
+			retry.Sleep(pass, pause)
 		}
 		end()
 	}
@@ -119,7 +120,7 @@ func (u *unit) begin(ctx context.Context) (pass context.Context, end context.Can
 	if u.generation != u.nextGen {
 		u.want, u.generation, u.more = u.next, u.nextGen, plan.Want{Restart: u.next.Restart}
 		u.want.Restart = ""
-		u.backoff.pause = 0
+		u.backoff.pauses.Reset()
 		u.r.wake()
 	}
 	u.endPass = end
@@ -482,7 +483,7 @@ func (u *unit) keepEntry(pass context.Context) error {
 			u.show(Done, "")
 			u.complain(err)
 		}
-		sleep(pass, idle)
+		retry.Sleep(pass, idle)
 	}
 	u.want.Target, u.want.Why = w.Target, w.Why
 	return nil
@@ -503,7 +504,7 @@ func (u *unit) awaitEnd(pass context.Context) error {
 		if !active {
 			return nil
 		}
-		if sleep(pass, endPoll); pass.Err() != nil {
+		if retry.Sleep(pass, endPoll) != nil {
 			return pass.Err()
 		}
 	}

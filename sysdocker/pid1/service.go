@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bulkhead-os/bulkhead/internal/retry"
 )
 
 // A program is what a service runs.
@@ -31,14 +33,6 @@ type service struct {
 	done chan struct{} // closed when it has stopped
 }
 
-// Pauses before a restart: short after a long run, longer each time while the
-// program keeps ending early.
-const (
-	firstPause = 200 * time.Millisecond
-	lastPause  = 10 * time.Second
-	longRun    = 30 * time.Second
-)
-
 // supervise starts p and keeps it running until its stop is called.
 func (s *system) supervise(p program) (*service, error) {
 	out, err := s.newOutput(p.name)
@@ -55,28 +49,18 @@ func (s *system) supervise(p program) (*service, error) {
 }
 
 func (s *system) keepRunning(ctx context.Context, svc *service) {
-	pause := firstPause
-	for ctx.Err() == nil {
-		start := time.Now()
-		err := s.runOnce(ctx, svc)
-		ran := time.Since(start)
-		if ctx.Err() != nil {
-			s.log.Info("stopped", "program", svc.name)
-			return
-		}
-		s.log.Error("program ended", "program", svc.name, "err", err, "ran", ran.Round(time.Millisecond))
-		if svc.ended != nil {
-			svc.ended(ran, err)
-		}
-		if ran > longRun {
-			pause = firstPause
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause):
-		}
-		pause = min(2*pause, lastPause)
+	keeper := retry.Keeper{
+		Backoff: retry.Backoff{First: 200 * time.Millisecond, Last: 10 * time.Second, Calm: 30 * time.Second},
+		Once:    func(ctx context.Context) error { return s.runOnce(ctx, svc) },
+		Ended: func(r retry.Run) {
+			s.log.Error("program ended", "program", svc.name, "err", r.Err, "ran", r.Lasted, "again_in", r.Pause)
+			if svc.ended != nil {
+				svc.ended(r.Lasted, r.Err)
+			}
+		},
 	}
+	keeper.Keep(ctx)
+	s.log.Info("stopped", "program", svc.name)
 }
 
 // runOnce runs the program to its end. When ctx ends, it gets SIGTERM and, past

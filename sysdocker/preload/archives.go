@@ -17,6 +17,7 @@ import (
 
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/retry"
 )
 
 // stampSuffix marks the file that says what of an archive was loaded, and where
@@ -46,9 +47,6 @@ type Daemon interface {
 	Info(ctx context.Context) (dockerapi.Info, error)
 }
 
-// lastPause is the longest time between two attempts to reach a daemon.
-const lastPause = 5 * time.Minute
-
 // All loads the archives that people left for a daemon, in its folder of the
 // state and on disks, and waits for the daemon if there are any.
 func All(ctx context.Context, d Daemon, folder string, log *slog.Logger) {
@@ -62,7 +60,8 @@ func All(ctx context.Context, d Daemon, folder string, log *slog.Logger) {
 		folders = append(folders, d.Folder(folder))
 	}
 	folders = slices.DeleteFunc(folders, Folder.Empty)
-	for pause := time.Second; len(folders) > 0; pause = min(2*pause, lastPause) {
+	pauses := retry.Backoff{First: time.Second, Last: 5 * time.Minute}
+	for len(folders) > 0 {
 		info, err := d.Info(ctx)
 		if err == nil {
 			for _, f := range folders {
@@ -73,9 +72,7 @@ func All(ctx context.Context, d Daemon, folder string, log *slog.Logger) {
 			return
 		}
 		log.Info("preload waits for the daemon", "folder", folder, "err", err)
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
+		if retry.Sleep(ctx, pauses.Next()) != nil {
 			return
 		}
 	}

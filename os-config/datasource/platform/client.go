@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bulkhead-os/bulkhead/internal/retry"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 	"github.com/bulkhead-os/bulkhead/os-config/datasource/tftp"
 )
@@ -97,7 +98,8 @@ func (c *client) getOptional(ctx context.Context, path string) ([]byte, error) {
 
 func (c *client) do(ctx context.Context, method, path string) ([]byte, error) {
 	target := c.base + path
-	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+	pauses := retry.Backoff{First: firstPause, Last: lastPause}
+	for {
 		text, again, err := c.attempt(ctx, method, target)
 		if err == nil {
 			return text, nil
@@ -106,10 +108,8 @@ func (c *client) do(ctx context.Context, method, path string) ([]byte, error) {
 		if !again || ctx.Err() != nil {
 			return nil, err
 		}
-		select {
-		case <-ctx.Done():
+		if retry.Sleep(ctx, pauses.Next()) != nil {
 			return nil, err
-		case <-time.After(pause):
 		}
 	}
 }
