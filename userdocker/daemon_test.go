@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/bulkhead-os/bulkhead/internal/milestone"
 )
 
 func TestDiagnose(t *testing.T) {
@@ -33,11 +35,11 @@ func TestDiagnose(t *testing.T) {
 
 func TestGoingDown(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "shutdown")
-	if goingDown(file, 30*time.Millisecond) {
+	if goingDown(milestone.Milestone(file), 30*time.Millisecond) {
 		t.Error("goingDown without the file: true")
 	}
 	time.AfterFunc(50*time.Millisecond, func() { _ = os.WriteFile(file, nil, 0o644) })
-	if !goingDown(file, 10*time.Second) {
+	if !goingDown(milestone.Milestone(file), 10*time.Second) {
 		t.Error("goingDown with the file in time: false")
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/milestone"
 )
 
 const (
@@ -113,7 +114,7 @@ func (e *engine) run(ctx context.Context, reload <-chan os.Signal) error {
 	if err := os.WriteFile(containerdConfig, []byte(containerdTOML(dataRoot, e.flavour)), 0o600); err != nil {
 		return err
 	}
-	if n, err := killLeftovers(cgroupRoot, dataRoot, exists(layout.UserDrain)); err != nil || n > 0 {
+	if n, err := killLeftovers(cgroupRoot, dataRoot, milestone.UserDrain.Reached()); err != nil || n > 0 {
 		e.log.Warn("containers that no engine can take over killed", "count", n, "err", err)
 	}
 
@@ -178,10 +179,10 @@ func (e *engine) look(dataRoot string) error {
 	if !e.runsAsAsked() {
 		return nil
 	}
-	_ = os.Remove(layout.UserReloading) // mostly nobody has asked
+	_ = milestone.UserReloading.Clear() // mostly nobody has asked
 	if !e.configured && e.hasAll() {
 		e.configured = true
-		if err := os.WriteFile(layout.UserConfigured, nil, 0o644); err != nil {
+		if err := milestone.UserConfigured.Set(""); err != nil {
 			e.log.Warn("start commands wait for user Docker in vain", "err", err)
 		}
 	}
@@ -325,7 +326,7 @@ func wipe(dataRoot string) error {
 // them, and they would be killed without a word; stopped through the API they
 // would stay so after the next start.
 func (e *engine) prepareStop(ctx context.Context) {
-	if !e.current().LiveRestore() || !exists(layout.UserDrain) && !goingDown(layout.ShutdownFile, shutdownRace) {
+	if !e.current().LiveRestore() || !milestone.UserDrain.Reached() && !goingDown(milestone.Shutdown, shutdownRace) {
 		return
 	}
 	err := writeSettings(e.current().WithoutLiveRestore())
@@ -340,14 +341,14 @@ func (e *engine) prepareStop(ctx context.Context) {
 	}
 }
 
-// goingDown tells whether the file that announces the machine's end is there
-// or comes within limit.
-func goingDown(file string, limit time.Duration) bool {
-	for end := time.Now().Add(limit); ; time.Sleep(20 * time.Millisecond) {
-		if exists(file) {
+// goingDown reports whether the machine's shutdown has begun or begins within
+// limit.
+func goingDown(end milestone.Milestone, limit time.Duration) bool {
+	for last := time.Now().Add(limit); ; time.Sleep(20 * time.Millisecond) {
+		if end.Reached() {
 			return true
 		}
-		if time.Now().After(end) {
+		if time.Now().After(last) {
 			return false
 		}
 	}

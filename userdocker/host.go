@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/milestone"
 )
 
 const cgroupRoot = "/sys/fs/cgroup"
@@ -32,10 +33,8 @@ func prepare() error {
 			return err
 		}
 	}
-	for _, file := range []string{layout.UserConfigured, layout.UserWaiting} {
-		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
+	if err := errors.Join(milestone.UserConfigured.Clear(), milestone.UserWaiting.Clear()); err != nil {
+		return err
 	}
 	err := os.Symlink(socketPath, layout.UserSocket)
 	if errors.Is(err, fs.ErrExist) {

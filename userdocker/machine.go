@@ -16,6 +16,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/milestone"
 	"github.com/bulkhead-os/bulkhead/internal/wait"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
@@ -46,25 +47,25 @@ func awaitDisks(ctx context.Context, log *slog.Logger) bool {
 		log.Warn("configuration is read in part", "err", err)
 	}
 	if cfg.HasDisks() {
-		if err := awaitOthers(ctx, configurationLimit, layout.CloudInitLocal); err != nil {
+		if err := awaitOthers(ctx, configurationLimit, milestone.CloudInitLocal); err != nil {
 			log.Warn("start without this boot's configuration", "err", err)
 		}
-		if err := awaitOthers(ctx, storageLimit, layout.StorageDone); err != nil {
+		if err := awaitOthers(ctx, storageLimit, milestone.StorageDone); err != nil {
 			log.Warn("start without the machine's disks", "err", err)
 		}
 	}
-	return exists(layout.StorageDone)
+	return milestone.StorageDone.Reached()
 }
 
 // awaitNetwork waits for the machine's network if there are containers that start
 // with the daemon. What they get from it they get when they start, once: name
 // servers, and the addresses that their ports are published on.
 func awaitNetwork(ctx context.Context, log *slog.Logger, dataRoot string) {
-	if exists(layout.NetworkReady) || !startsContainers(dataRoot) {
+	if milestone.NetworkReady.Reached() || !startsContainers(dataRoot) {
 		return
 	}
 	began := time.Now()
-	err := awaitOthers(ctx, networkLimit, layout.NetworkReady)
+	err := awaitOthers(ctx, networkLimit, milestone.NetworkReady)
 	if err != nil {
 		log.Warn("containers start without the machine's network", "err", err)
 		return
@@ -86,15 +87,15 @@ func startsContainers(dataRoot string) bool {
 	})
 }
 
-// awaitOthers waits for the file by which another service says that it is done,
-// and lets nobody be held back for this one meanwhile.
-func awaitOthers(ctx context.Context, limit time.Duration, path string) error {
-	if exists(path) {
+// awaitOthers waits for a milestone of another service, and lets nobody be held
+// back for this one meanwhile.
+func awaitOthers(ctx context.Context, limit time.Duration, m milestone.Milestone) error {
+	if m.Reached() {
 		return nil
 	}
-	_ = os.WriteFile(layout.UserWaiting, nil, 0o644) // without it they are held back until the head start ends
-	defer os.Remove(layout.UserWaiting)
-	return wait.For(ctx, limit, wait.File(path), nil)
+	_ = milestone.UserWaiting.Set("") // without it they are held back until the head start ends
+	defer milestone.UserWaiting.Clear()
+	return wait.For(ctx, limit, m, nil)
 }
 
 func exists(path string) bool {
@@ -137,10 +138,10 @@ func trust(root string) []string {
 // write the daemon's file for it, when the daemon runs already. The error is
 // one that only a new start of the engine can cure.
 func (e *engine) lookForRequests() error {
-	if os.Rename(layout.UserReload, layout.UserReloading) == nil {
+	if os.Rename(string(milestone.UserReload), string(milestone.UserReloading)) == nil {
 		e.asked = true
 	}
-	if !e.complete && exists(layout.CloudInitDone) {
+	if !e.complete && milestone.CloudInitDone.Reached() {
 		e.complete, e.asked = true, true
 	}
 	e.asked = e.asked || e.corrected()
@@ -203,11 +204,11 @@ func (e *engine) runsAsAsked() bool {
 // would have to start anew for.
 func (e *engine) hasAll() bool {
 	// In this order: what the boot asks for comes before its StorageDone.
-	return e.complete && exists(layout.StorageDone) && !exists(layout.UserReload) && !e.disksCame()
+	return e.complete && milestone.StorageDone.Reached() && !milestone.UserReload.Reached() && !e.disksCame()
 }
 
 // disksCame reports whether the machine's disks came when the engine ran
 // already: on the first boot with them.
 func (e *engine) disksCame() bool {
-	return !e.disks && exists(layout.StorageWanted) && exists(layout.StorageDone)
+	return !e.disks && milestone.StorageWanted.Reached() && milestone.StorageDone.Reached()
 }

@@ -2,16 +2,13 @@ package userdocker
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/milestone"
 	"github.com/bulkhead-os/bulkhead/internal/tool"
 )
 
@@ -22,16 +19,13 @@ var (
 	heldTables   = []string{"ip bulkhead-bridges", "ip6 bulkhead-bridges"}
 )
 
-// rulesHeld is there as long as the copies are.
-const rulesHeld = layout.UserRunDir + "/rules-held"
-
 // holdRules copies the rules by which running containers are reached and reach
 // others, unless there are copies. A daemon that takes containers over first
 // removes the rules of the one before and makes its own, container by container:
 // until it is done the copies do the work. They stay if the daemon does not get
 // that far, for the next one.
 func holdRules(ctx context.Context) error {
-	if _, err := os.Stat(rulesHeld); err == nil {
+	if milestone.UserRulesHeld.Reached() {
 		return nil
 	}
 	if running, _ := filepath.Glob(containerdState + "/io.containerd.runtime.v2.task/moby/*"); len(running) == 0 {
@@ -56,7 +50,7 @@ func holdRules(ctx context.Context) error {
 	if rules.Len() == 0 {
 		return nil
 	}
-	if err := os.WriteFile(rulesHeld, nil, 0o600); err != nil {
+	if err := milestone.UserRulesHeld.Set(""); err != nil {
 		return err
 	}
 	return tool.Run(ctx, rules.String(), "nft", "-f", "-")
@@ -64,13 +58,13 @@ func holdRules(ctx context.Context) error {
 
 // releaseRules removes the copies, if there are any.
 func releaseRules(ctx context.Context) error {
-	if _, err := os.Stat(rulesHeld); errors.Is(err, fs.ErrNotExist) {
+	if !milestone.UserRulesHeld.Reached() {
 		return nil
 	}
 	if err := dropTables(ctx, heldTables...); err != nil {
 		return err
 	}
-	return os.Remove(rulesHeld)
+	return milestone.UserRulesHeld.Clear()
 }
 
 // listRules has nft(8) list something.

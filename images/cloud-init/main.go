@@ -22,6 +22,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/bootlog"
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/milestone"
 	"github.com/bulkhead-os/bulkhead/internal/oslog"
 	"github.com/bulkhead-os/bulkhead/internal/vmguest"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
@@ -73,7 +74,7 @@ func (s *service) run(ctx context.Context) error {
 	s.chooseSources()
 	_ = s.steps.Run("local", func() error { return s.readLocal(ctx) })
 	found := s.apply()
-	if err := os.WriteFile(layout.CloudInitLocal, nil, 0o644); err != nil {
+	if err := milestone.CloudInitLocal.Set(""); err != nil {
 		return err
 	}
 	if err := dropCapabilities(); err != nil {
@@ -90,7 +91,7 @@ func (s *service) run(ctx context.Context) error {
 		return err
 	}
 	s.record()
-	if err := os.WriteFile(layout.CloudInitDone, nil, 0o644); err != nil {
+	if err := milestone.CloudInitDone.Set(""); err != nil {
 		return err
 	}
 	// Nobody waits for this.
@@ -293,7 +294,7 @@ func announce(log *slog.Logger, line string) {
 // check is the health check: the configuration has been read and has no
 // mistakes; warnings are none. `system-docker inspect` keeps what it prints.
 func check() int {
-	if _, err := os.Stat(layout.CloudInitDone); err != nil {
+	if !milestone.CloudInitDone.Reached() {
 		fmt.Println("the configuration has not been read")
 		return 1
 	}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/google/renameio/v2"
 
-	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/milestone"
 	"github.com/bulkhead-os/bulkhead/internal/wait"
 	"github.com/bulkhead-os/bulkhead/os-config/datasource/platform"
 	"github.com/bulkhead-os/bulkhead/os-config/datasource/userdata"
@@ -54,7 +54,7 @@ func names(sources []platform.Source) string {
 // awaitNetwork waits until there is an address, or nothing to wait for.
 func awaitNetwork(ctx context.Context, log *slog.Logger) error {
 	defer waiting(log, "the network, which user data comes over", networkLimit)()
-	return wait.For(ctx, networkLimit, wait.File(layout.NetworkReady), nil)
+	return wait.For(ctx, networkLimit, milestone.NetworkReady, nil)
 }
 
 // waiting names a wait in the log, and on the consoles if it lasts, until the

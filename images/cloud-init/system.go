@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/milestone"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 
@@ -74,7 +75,7 @@ func announceDisks(cfg osconfig.Config) error {
 	if cfg.HasDisks() {
 		text = "disks or mounts\n"
 	}
-	return systemFile{layout.StorageWanted, text, 0o644}.write()
+	return systemFile{string(milestone.StorageWanted), text, 0o644}.write()
 }
 
 // write writes the file in place: it may be bound into a container.

@@ -15,17 +15,13 @@ import (
 	"time"
 
 	"github.com/bulkhead-os/bulkhead/internal/layout"
-	"github.com/bulkhead-os/bulkhead/internal/once"
+	"github.com/bulkhead-os/bulkhead/internal/milestone"
 	"github.com/bulkhead-os/bulkhead/internal/wait"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 
 const (
-	// These exist once commands were begun: they run once per boot, also when
-	// one of them restarts this service.
-	commandsStarted     = layout.RunDir + "/console-commands"
-	bootCommandsStarted = layout.RunDir + "/console-bootcmd"
-	commandsLog         = "/var/log/runcmd.log"
+	commandsLog = "/var/log/runcmd.log"
 	// dockerLimit is how long the commands wait for user Docker, which most
 	// of them want to use.
 	dockerLimit = 2 * time.Minute
@@ -37,12 +33,13 @@ const (
 // where they exist.
 var localScripts = []string{"/opt/rancher/bin/start.sh", "/etc/rc.local"}
 
-// runBootCommands runs bootcmd. What takes too long goes on by itself.
+// runBootCommands runs bootcmd, once per boot, also when a command restarts this
+// service. What takes too long goes on by itself.
 func (c *console) runBootCommands(ctx context.Context) error {
 	if len(c.cfg.BootCmd) == 0 {
 		return nil
 	}
-	if first, err := once.Claim(bootCommandsStarted); !first {
+	if first, err := milestone.BootCommandsStarted.Claim(); !first {
 		return err
 	}
 	ended := make(chan error, 1)
@@ -58,19 +55,19 @@ func (c *console) runBootCommands(ctx context.Context) error {
 // runCommands runs what the configuration wants run at boot. A command that
 // fails does not keep the next from running.
 func (c *console) runCommands(ctx context.Context) error {
-	first, err := once.Claim(commandsStarted)
+	first, err := milestone.CommandsStarted.Claim()
 	if !first {
 		return err
 	}
 	if len(c.cfg.RunCmd) > 0 || len(userScripts()) > 0 || slices.ContainsFunc(localScripts, exists) {
 		// One that merely answers may yet be restarted, with this boot's
 		// configuration or disks, under a command that uses it.
-		if err := wait.For(ctx, dockerLimit, wait.File(layout.UserConfigured), nil); err != nil {
+		if err := wait.For(ctx, dockerLimit, milestone.UserConfigured, nil); err != nil {
 			c.log.Warn("run the start commands without user Docker", "err", err)
 		}
 		err = c.runAll(ctx)
 	}
-	return errors.Join(err, os.WriteFile(layout.ConsoleDone, nil, 0o644))
+	return errors.Join(err, milestone.CommandsDone.Set(""))
 }
 
 func exists(path string) bool {

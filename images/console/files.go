@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/milestone"
 	"github.com/bulkhead-os/bulkhead/internal/writefile"
 )
 
@@ -33,7 +34,7 @@ func (c *console) writeFiles(context.Context) error {
 	}
 	if after, err := os.ReadFile(layout.UserDaemonConfig); err == nil && !bytes.Equal(before, after) {
 		// User Docker may have begun with the old one.
-		errs = append(errs, os.WriteFile(layout.UserReload, nil, 0o600))
+		errs = append(errs, milestone.UserReload.Set(""))
 	}
 	return errors.Join(errs...)
 }

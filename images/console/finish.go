@@ -11,7 +11,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/bootlog"
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
-	"github.com/bulkhead-os/bulkhead/internal/once"
+	"github.com/bulkhead-os/bulkhead/internal/milestone"
 	"github.com/bulkhead-os/bulkhead/internal/tool"
 	"github.com/bulkhead-os/bulkhead/internal/version"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
@@ -23,7 +23,7 @@ func (c *console) finish(ctx context.Context) error {
 	if c.cfg.FinalMessage == "" && c.cfg.PowerState.Mode == "" {
 		return nil
 	}
-	first, err := once.Claim(layout.RunDir + "/console-final")
+	first, err := milestone.Finished.Claim()
 	if !first {
 		return err
 	}

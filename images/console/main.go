@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -21,6 +20,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/images/console/storage"
 	"github.com/bulkhead-os/bulkhead/internal/bootlog"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/milestone"
 	"github.com/bulkhead-os/bulkhead/internal/oslog"
 	"github.com/bulkhead-os/bulkhead/internal/wait"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
@@ -88,7 +88,7 @@ func (c *console) background() []step {
 
 func run(ctx context.Context, log *slog.Logger) error {
 	// A file of an earlier run would call the service ready too early.
-	if err := os.Remove(layout.ConsoleReady); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := milestone.ConsoleReady.Clear(); err != nil {
 		return err
 	}
 	kernelLine, err := os.ReadFile("/proc/cmdline")
@@ -128,7 +128,7 @@ const remoteMargin = 135 * time.Second
 // cloud-init tells people about the problems.
 func configuration(ctx context.Context, log *slog.Logger, kernelLine string) osconfig.Config {
 	for {
-		complete := exists(layout.CloudInitDone)
+		complete := milestone.CloudInitDone.Reached()
 		cfg, _, err := osconfig.Load("", kernelLine)
 		if err != nil {
 			log.Error("load the configuration", "err", err)
@@ -137,7 +137,7 @@ func configuration(ctx context.Context, log *slog.Logger, kernelLine string) osc
 			return cfg
 		}
 		limit := remoteMargin + time.Duration(cfg.Rancher.CloudInit.Timeout)*time.Second
-		if err := wait.For(ctx, limit, wait.File(layout.CloudInitDone), nil); err != nil {
+		if err := wait.For(ctx, limit, milestone.CloudInitDone, nil); err != nil {
 			log.Warn("go on with the configuration that there is", "err", err)
 			return cfg
 		}
@@ -179,12 +179,12 @@ func (c *console) announceReady(ctx context.Context) error {
 			return err
 		}
 	}
-	return os.WriteFile(layout.ConsoleReady, []byte(port), 0o644)
+	return milestone.ConsoleReady.Set(port)
 }
 
 // check is the health check: sshd listens, if it is to.
 func check() int {
-	port, err := os.ReadFile(layout.ConsoleReady)
+	port, err := os.ReadFile(string(milestone.ConsoleReady))
 	if err != nil {
 		fmt.Println(err)
 		return 1

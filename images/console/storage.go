@@ -2,10 +2,9 @@ package console
 
 import (
 	"context"
-	"os"
 
 	"github.com/bulkhead-os/bulkhead/images/console/storage"
-	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/milestone"
 )
 
 // prepareStorage makes disks, file systems, swap space and local mounts as the
@@ -23,7 +22,7 @@ func (c *console) finishStorage(ctx context.Context) error {
 	if len(c.failed) > 0 {
 		go c.storage().Retry(ctx, c.failed)
 	}
-	return os.WriteFile(layout.StorageDone, nil, 0o644)
+	return milestone.StorageDone.Set("")
 }
 
 func (c *console) storage() storage.Runner {

@@ -16,6 +16,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/bulkhead-os/bulkhead/internal/milestone"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 
@@ -50,7 +51,7 @@ func newTestService(t *testing.T, cfg osconfig.Network) (*service, *[]string) {
 	t.Helper()
 	dir := t.TempDir()
 	log := slog.New(slog.DiscardHandler)
-	p := &publisher{log: log, dir: dir, etc: dir, ntp: dir, hostname: filepath.Join(dir, "kernel-hostname"),
+	p := &publisher{log: log, dir: dir, ready: milestone.Milestone(dir + "/ready"), etc: dir, ntp: dir, hostname: filepath.Join(dir, "kernel-hostname"),
 		links: "/sys/class/net", plans: filepath.Join(dir, "links")}
 	if err := os.WriteFile(p.hostname, []byte("ship\n"), 0o644); err != nil {
 		t.Fatal(err)
@@ -102,7 +103,7 @@ lo device mtu 65536
 	if err != nil || !strings.HasSuffix(string(resolv), "\nsearch lab.test\nnameserver 10.1.0.53\n") {
 		t.Errorf("resolv.conf %q, %v", resolv, err)
 	}
-	if _, err := os.Stat(s.files.dir + "/ready"); err != nil {
+	if err := s.files.ready.Check(t.Context()); err != nil {
 		t.Error(err)
 	}
 

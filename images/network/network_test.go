@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/bulkhead-os/bulkhead/internal/milestone"
 )
 
 func TestFactsOf(t *testing.T) {
@@ -65,6 +67,7 @@ func TestChangeOf(t *testing.T) {
 
 func TestHook(t *testing.T) {
 	h := hook{&publisher{log: slog.New(slog.DiscardHandler), dir: t.TempDir(), etc: t.TempDir(), ntp: t.TempDir(), links: t.TempDir()}}
+	h.ready = milestone.Milestone(h.dir + "/ready")
 	h.hostname, h.plans = filepath.Join(t.TempDir(), "hostname"), filepath.Join(h.dir, "links")
 	write := func(file, text string) {
 		t.Helper()
@@ -91,10 +94,7 @@ func TestHook(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ready := func() bool {
-		_, err := os.Stat(h.dir + "/ready")
-		return err == nil
-	}
+	ready := h.ready.Reached
 	const header = "# Made by the network service from the configuration, DHCP and router advertisements.\n"
 	write(h.hostname, "bulkhead\n")
 	write(h.etc+"/hosts", "127.0.0.1 localhost\n127.0.1.1 bulkhead\n")
@@ -130,7 +130,7 @@ func TestHook(t *testing.T) {
 	check(h.etc+"/resolv.conf", header+"nameserver fd00::1\n")
 
 	// Unplugged everywhere: nothing to wait for.
-	if err := os.Remove(h.dir + "/ready"); err != nil {
+	if err := h.ready.Clear(); err != nil {
 		t.Fatal(err)
 	}
 	write(h.links+"/eth1/carrier", "0\n")

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/milestone"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 
@@ -31,11 +32,12 @@ const staticFacts = "static.json"
 type publisher struct {
 	log                                   *slog.Logger
 	dir, etc, ntp, hostname, links, plans string
+	ready                                 milestone.Milestone
 }
 
 func newPublisher(log *slog.Logger) *publisher {
 	return &publisher{
-		log: log, dir: layout.NetworkDir, etc: layout.EtcDir, ntp: layout.NTPDir,
+		log: log, dir: layout.NetworkDir, ready: milestone.NetworkReady, etc: layout.EtcDir, ntp: layout.NTPDir,
 		hostname: hostnameSysctl, links: "/sys/class/net", plans: layout.NetworkLinks,
 	}
 }
@@ -218,7 +220,7 @@ func (p *publisher) plugged() bool {
 // markReady reports that the network is as ready as it will get. reason is set
 // if it is not usable.
 func (p *publisher) markReady(reason string) error {
-	f, err := os.OpenFile(p.dir+"/ready", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	f, err := os.OpenFile(string(p.ready), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}

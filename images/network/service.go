@@ -10,7 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/milestone"
+	"github.com/bulkhead-os/bulkhead/internal/retry"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 
@@ -88,17 +89,17 @@ func (s *service) serve(ctx context.Context) error {
 			return err
 		case err := <-s.dhcpcd.ended:
 			s.log.Error("dhcpcd ended; it is started again", "err", err)
-			sleep(ctx, time.Second)
+			retry.Sleep(ctx, time.Second)
 			if err := s.dhcpcd.start(); err != nil {
 				return err
 			}
 		case <-changed:
-			sleep(ctx, settle)
+			retry.Sleep(ctx, settle)
 			if err := s.apply(ctx); err != nil {
 				return err
 			}
 		case <-poll.C:
-			if _, err := os.Stat(layout.CloudInitDone); err != nil {
+			if !milestone.CloudInitDone.Reached() {
 				continue
 			}
 			poll.Stop()
@@ -222,12 +223,5 @@ func (s *service) commands(ctx context.Context, key string, list []osconfig.Comm
 			s.log.Error("command of the configuration", "key", fmt.Sprintf("rancher.network.%s[%d]", key, i),
 				"command", strings.Join(c, " "), "err", err)
 		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
 	}
 }

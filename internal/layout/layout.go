@@ -116,7 +116,8 @@ const (
 	SSHKeyDir = ConfDir + "/ssh"
 )
 
-// Run-time files, all on tmpfs.
+// Run-time files, all on tmpfs. Those that only say how far the boot is are in
+// package milestone.
 const (
 	RunDir = "/run/bulkhead"
 	// BootEvents gets one JSON line per finished boot step (package bootlog).
@@ -127,11 +128,9 @@ const (
 	// bound into containers one by one: write them in place, never rename.
 	EtcDir = RunDir + "/etc"
 	// NetworkDir holds what DHCP and router advertisements said, by interface
-	// and protocol, and NetworkReady; NTPDir the time servers among it, as
-	// chrony reads them.
-	NetworkDir   = RunDir + "/network"
-	NetworkReady = NetworkDir + "/ready"
-	NTPDir       = RunDir + "/ntp"
+	// and protocol; NTPDir the time servers among it, as chrony reads them.
+	NetworkDir = RunDir + "/network"
+	NTPDir     = RunDir + "/ntp"
 	// NetworkLinks has one line per interface that needs an address, with
 	// the word dhcp behind those that ask for it. It is in the service's own
 	// /run: a container that has not come so far has none, and is not healthy.
@@ -150,13 +149,6 @@ const (
 	// ServiceFiles holds the files of the configuration that are mounted into
 	// containers of services, by service.
 	ServiceFiles = RunDir + "/files"
-	// ServicesRestarted exists when rancher.restart_services has been obeyed.
-	ServicesRestarted = RunDir + "/services-restarted"
-	// CloudInitLocal exists when all that needs no network to be read has been
-	// read, and CloudInitDone when the rest has, too; the machine has its
-	// name then.
-	CloudInitLocal = RunDir + "/cloud-init.local"
-	CloudInitDone  = RunDir + "/cloud-init.done"
 	// ConfigProblems has one line per mistake in the configuration; absent
 	// when there is none.
 	ConfigProblems = RunDir + "/config-problems"
@@ -166,30 +158,13 @@ const (
 	BootConfig    = RunDir + "/config/boot"
 	AppliedConfig = RunDir + "/config/applied"
 	TriedConfig   = RunDir + "/config/tried"
-	// UdevSettled exists when the devices that were there at boot have their
-	// nodes and links.
-	UdevSettled = "/run/udev/settled"
-	// StorageWanted exists when the configuration has disks or mounts that
-	// containers may need, from before CloudInitLocal; StorageDone when they
-	// are there, or have been waited for long enough.
-	StorageWanted = RunDir + "/storage.wanted"
-	StorageDone   = RunDir + "/storage.done"
 	// Sysctls are the settings that links and modules get when they come.
 	Sysctls = RunDir + "/sysctls.json"
-	// ConsoleReady holds the port of the SSH server, or nothing when it is
-	// switched off, once people can log in.
-	ConsoleReady = RunDir + "/console.ready"
-	// ConsoleChosen exists when this boot's console has been chosen.
-	ConsoleChosen = RunDir + "/console.chosen"
-	// ConsoleDone exists when the start commands of the configuration have run.
-	ConsoleDone = RunDir + "/console-done"
 	// ControlSocket is where the orchestrator takes requests (package control). It
 	// is outside of RunDir, which services have that are not to steer others.
 	ControlSocket = "/run/orchestrator.sock"
 	// ServiceProblems is what services do, and what keeps them from running (control.Status).
 	ServiceProblems = "/run/orchestrator.problems"
-	// ShutdownFile names the requested end (power.Action) once one is under way.
-	ShutdownFile = RunDir + "/shutdown"
 	// ShutdownSchedule is the end of the machine that is still to come
 	// (power.Schedule).
 	ShutdownSchedule = RunDir + "/shutdown-scheduled"
@@ -227,21 +202,6 @@ const (
 	// UserProblems has a line for each setting of user Docker that is left out;
 	// absent without any.
 	UserProblems = UserRunDir + "/problems"
-	// UserWaiting exists as long as user Docker waits for other services before
-	// it starts its daemon.
-	UserWaiting = UserRunDir + "/waiting"
-	// UserReload asks for a new start of the user daemon, if its file changed.
-	UserReload = UserRunDir + "/reload"
-	// UserReloading is what becomes of UserReload until the daemon answers.
-	UserReloading = UserRunDir + "/reloading"
-	// UserConfigured exists once the user daemon answers with all of this boot's
-	// configuration and the machine's disks: the boot does not restart it
-	// any more.
-	UserConfigured = UserRunDir + "/configured"
-	// UserDrain exists while user Docker's engine is replaced by one that cannot
-	// take over the containers that run: they stop with their engine, and an
-	// engine that starts finds none.
-	UserDrain = RunDir + "/user-drain"
 	// UserEngines begins the names of the services that are further user
 	// engines. What such a service has on the host is called like it: below
 	// UserEngineRun its socket, UserEngineSocket, and below UserEngineRoot its

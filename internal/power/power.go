@@ -12,7 +12,7 @@ import (
 )
 
 // An Action is one way to end the running system. Its text is the content of
-// layout.ShutdownFile.
+// the milestone Shutdown.
 type Action string
 
 const (

@@ -19,7 +19,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
-	"github.com/bulkhead-os/bulkhead/internal/once"
+	"github.com/bulkhead-os/bulkhead/internal/milestone"
 	"github.com/bulkhead-os/bulkhead/internal/version"
 	"github.com/bulkhead-os/bulkhead/internal/wait"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
@@ -32,10 +32,6 @@ import (
 
 // fetchLimit is how long one attempt at a file of services may take.
 const fetchLimit = time.Minute
-
-// settingsLimit is how long a configuration may take to be read. Its sources on
-// the network have at most minutes, and people may give them some more.
-const settingsLimit = 30 * time.Minute
 
 // machine is the host that runs. It writes down how the boot went; once the
 // report of a boot exists, as for an orchestrator that was started again, it only
@@ -137,7 +133,7 @@ func (m *machine) fetch(ctx context.Context, key string) error {
 }
 
 func (m *machine) bootConsole() (string, bool) {
-	if first, err := once.Claim(layout.ConsoleChosen); !first || err != nil {
+	if first, err := milestone.ConsoleChosen.Claim(); !first || err != nil {
 		return "", false
 	}
 	// What cannot be read has been reported by cloud-init.
@@ -157,7 +153,7 @@ func (m *machine) keepConsole(ctx context.Context, name string) error {
 }
 
 func (m *machine) drain() (end func(), err error) {
-	return func() { _ = os.Remove(layout.UserDrain) }, os.WriteFile(layout.UserDrain, nil, 0o644)
+	return func() { _ = milestone.UserDrain.Clear() }, milestone.UserDrain.Set("")
 }
 
 func (m *machine) wipe(service string) error {
@@ -182,7 +178,7 @@ func settings(in *plan.Inputs) error {
 // awaitSettings sends the settings of the whole configuration once it has been
 // read.
 func (m *machine) awaitSettings(ctx context.Context, in plan.Inputs, to chan<- plan.Inputs) {
-	if err := wait.For(ctx, settingsLimit, wait.File(layout.CloudInitDone), nil); err != nil {
+	if err := wait.For(ctx, milestone.ConfigurationLimit, milestone.CloudInitDone, nil); err != nil {
 		m.log.Warn("services run as the stored configuration says", "err", err)
 		return
 	}
@@ -190,7 +186,7 @@ func (m *machine) awaitSettings(ctx context.Context, in plan.Inputs, to chan<- p
 		m.reportProblems(err)
 	}
 	if len(in.Restart) > 0 {
-		first, err := once.Claim(layout.ServicesRestarted)
+		first, err := milestone.ServicesRestarted.Claim()
 		if !first { // This is not the boot's first orchestrator.
 			in.Restart = nil
 		}

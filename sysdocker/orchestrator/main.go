@@ -2,8 +2,6 @@ package orchestrator
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -18,6 +16,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/milestone"
 	"github.com/bulkhead-os/bulkhead/internal/oslog"
 	"github.com/bulkhead-os/bulkhead/internal/wait"
 	"github.com/bulkhead-os/bulkhead/sysdocker/bootdisk"
@@ -77,7 +76,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	}
 
 	// An orchestrator that ended in the middle of a switch has left it.
-	if err := os.Remove(layout.UserDrain); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := milestone.UserDrain.Clear(); err != nil {
 		log.Warn("user containers stop with their engine", "err", err)
 	}
 	records, err := control.Open(layout.ServiceRecords)

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/milestone"
 	"github.com/bulkhead-os/bulkhead/internal/power"
 	"github.com/bulkhead-os/bulkhead/internal/wait"
 )
@@ -74,7 +75,7 @@ func (s *system) end(action power.Action) {
 	s.announce("bulkhead: " + progress(action))
 	// The user tier's engine stops its containers when it sees this file;
 	// when only the engine ends they are to live on.
-	if err := os.WriteFile(layout.ShutdownFile, []byte(string(action)+"\n"), 0o644); err != nil {
+	if err := milestone.Shutdown.Set(string(action) + "\n"); err != nil {
 		s.log.Error("end is not announced to services", "err", err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), pingLimit)

@@ -6,20 +6,16 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/milestone"
 	"github.com/bulkhead-os/bulkhead/internal/wait"
 )
-
-// configuredLimit is how long a configuration may take to be read. Its sources
-// on the network have at most minutes, and people may give them some more.
-const configuredLimit = 30 * time.Minute
 
 // startProxies begins to wait for the proxies of the configuration.
 func (s *system) startProxies(ctx context.Context) error {
 	s.guard("proxies", func() {
-		err := wait.For(ctx, configuredLimit, wait.File(layout.CloudInitDone), nil)
+		err := wait.For(ctx, milestone.ConfigurationLimit, milestone.CloudInitDone, nil)
 		if err == nil {
 			err = useProxies(layout.Proxies)
 		}

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"time"
 
 	cloudinit "github.com/bulkhead-os/bulkhead/images/cloud-init"
 	"github.com/bulkhead-os/bulkhead/images/console"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/milestone"
 	"github.com/bulkhead-os/bulkhead/internal/wait"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 	"github.com/bulkhead-os/bulkhead/sysdocker/control"
@@ -52,10 +52,10 @@ func (m Machine) Do(ctx context.Context, s Step) error {
 		}
 		return wait.For(ctx, dockerLimit, wait.DockerAPI(layout.UserSocket), nil)
 	case RenewDocker:
-		if err := request(ctx, layout.UserReload); err != nil {
+		if err := request(ctx, milestone.UserReload); err != nil {
 			return err
 		}
-		return wait.For(ctx, dockerLimit, gone(layout.UserReloading), nil)
+		return wait.For(ctx, dockerLimit, gone(milestone.UserReloading), nil)
 	case Services:
 		return services(ctx)
 	}
@@ -75,22 +75,22 @@ func restart(ctx context.Context, service string) error {
 	return engine.Restart(ctx, service)
 }
 
-// request makes a file that asks a service for something and waits until the
-// service has taken it.
-func request(ctx context.Context, file string) error {
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
+// request asks a service for something and waits until the service has taken
+// it.
+func request(ctx context.Context, m milestone.Milestone) error {
+	if err := m.Set(""); err != nil {
 		return err
 	}
-	return wait.For(ctx, requestLimit, gone(file), nil)
+	return wait.For(ctx, requestLimit, gone(m), nil)
 }
 
 // gone is the condition that nobody has a request open.
-type gone string
+type gone milestone.Milestone
 
 func (g gone) String() string { return "the end of the request " + string(g) }
 
 func (g gone) Check(context.Context) error {
-	if _, err := os.Lstat(string(g)); err == nil {
+	if milestone.Milestone(g).Reached() {
 		return errors.New("it is open")
 	}
 	return nil

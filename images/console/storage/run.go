@@ -16,6 +16,8 @@ import (
 
 	"github.com/bulkhead-os/bulkhead/internal/blockdev"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/milestone"
+	"github.com/bulkhead-os/bulkhead/internal/retry"
 	"github.com/bulkhead-os/bulkhead/internal/tool"
 	"github.com/bulkhead-os/bulkhead/internal/wait"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
@@ -33,8 +35,6 @@ const (
 	mountLimit = 30 * time.Second
 	// retryLimit is how long mounts that failed are tried again.
 	retryLimit = 15 * time.Minute
-	firstRetry = 2 * time.Second
-	lastRetry  = time.Minute
 	// blankArea is how much of a disk must be zeros to be called empty.
 	blankArea = 1 << 20
 )
@@ -57,7 +57,7 @@ func (r Runner) Prepare(ctx context.Context, p Plan) ([]Mount, error) {
 		errs = append(errs, errors.New(problem))
 	}
 	if len(p.Disks)+len(p.FileSystems)+len(p.Local) > 0 {
-		if err := wait.For(ctx, settleLimit, wait.File(layout.UdevSettled), nil); err != nil {
+		if err := wait.For(ctx, settleLimit, milestone.UdevSettled, nil); err != nil {
 			r.Log.Warn("go on without udev", "err", err)
 		}
 	}
@@ -92,7 +92,7 @@ func (r Runner) MountRemote(ctx context.Context, p Plan) []Mount {
 	if len(p.Remote) == 0 {
 		return nil
 	}
-	if err := wait.For(ctx, networkLimit, wait.File(layout.NetworkReady), nil); err != nil {
+	if err := wait.For(ctx, networkLimit, milestone.NetworkReady, nil); err != nil {
 		r.Log.Warn("mount without a network", "err", err)
 	}
 	return r.mountAll(ctx, p.Remote)
@@ -103,11 +103,10 @@ func (r Runner) MountRemote(ctx context.Context, p Plan) []Mount {
 func (r Runner) Retry(ctx context.Context, failed []Mount) {
 	ctx, cancel := context.WithTimeout(ctx, retryLimit)
 	defer cancel()
-	for pause := firstRetry; len(failed) > 0; pause = min(2*pause, lastRetry) {
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	pauses := retry.Backoff{First: 2 * time.Second, Last: time.Minute}
+	for len(failed) > 0 {
+		if err := retry.Sleep(ctx, pauses.Next()); err != nil {
+			if errors.Is(err, context.DeadlineExceeded) {
 				for _, m := range failed {
 					r.Report(fmt.Sprintf("mounts: %s: given up after %v", m, retryLimit))
 				}
