@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// An api asks the daemon the few things that the supervisor must know.
+// An api is the part of the daemon's API that the engine needs.
 type api struct{ client *http.Client }
 
 func newAPI(socket string) api {
@@ -47,7 +47,7 @@ func (a api) get(ctx context.Context, path string, v any) error {
 
 func (a api) ping(ctx context.Context) error { return a.get(ctx, "/_ping", nil) }
 
-// awaitNoLiveRestore waits until the daemon has taken the setting in.
+// awaitNoLiveRestore waits until the daemon has switched live-restore off.
 func (a api) awaitNoLiveRestore(ctx context.Context, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

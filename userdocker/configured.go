@@ -12,23 +12,23 @@ import (
 // tlsDir holds what user Docker listens with when rancher.docker.tls is set.
 const tlsDir = "/etc/docker/tls"
 
-// A Wish is what the machine's configuration asks of the daemon. The user's
-// daemon.json beats it.
+// A Wish has the daemon settings of the machine's configuration. The user's
+// daemon.json wins over them.
 type Wish struct {
 	Values map[string]any
-	// Env is the daemon's environment in addition, "NAME=value".
+	// Env is added to the daemon's environment: "NAME=value".
 	Env []string
-	// Files are those of tlsDir, by name.
+	// Files go to tlsDir, by name.
 	Files map[string]string
-	// Problems name the keys that have no effect.
+	// Problems are the keys without effect, with the reason.
 	Problems []string
 }
 
-// tlsFiles tells which files of tlsDir are there.
+// tlsFiles says which files tlsDir has.
 type tlsFiles func(name string) bool
 
 // wishOf translates rancher.docker and the proxies of rancher.network. What
-// cannot be used is left out and named.
+// cannot be used becomes a problem.
 func wishOf(cfg osconfig.Config, has tlsFiles) Wish {
 	d := cfg.Rancher.Docker
 	w := Wish{Values: make(map[string]any), Files: make(map[string]string)}
@@ -113,8 +113,8 @@ func (w *Wish) environment(list []string) []string {
 	return env
 }
 
-// tls asks for a listener for clients with a certificate. Without the files
-// for it there is none: a port that anyone may use hands over the machine.
+// tls adds a listener for clients with a certificate. If a file for it is
+// missing there is no listener: a port that is open to all gives the machine away.
 func (w *Wish) tls(d osconfig.Engine, has tlsFiles) {
 	for name, text := range map[string]string{
 		"ca.pem": d.CACert, "server-cert.pem": d.ServerCert, "server-key.pem": string(d.ServerKey),
@@ -176,7 +176,7 @@ func (w *Wish) arguments(key string, args []string) {
 	}
 }
 
-// isSwitch tells whether an option of the daemon takes no further word.
+// isSwitch reports whether an option of the daemon has no argument.
 func isSwitch(name string) bool {
 	switch name {
 	case "allow-direct-routing", "debug", "experimental", "icc", "init", "ip-forward", "ip-masq", "iptables", "ip6tables", "ipv6",

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// unusedPlugins of containerd cost time and memory, make directories in the
-// user's /opt, or listen where nobody asked them to.
+// unusedPlugins of containerd cost time and memory, create directories in the
+// user's /opt, or open listeners that nobody asked for.
 var unusedPlugins = []string{
 	"io.containerd.differ.v1.erofs",
 	"io.containerd.image-verifier.v1.bindir",
@@ -20,11 +20,11 @@ var unusedPlugins = []string{
 	"io.containerd.tracing.processor.v1.otlp",
 }
 
-// containerdTOML returns containerd's configuration, for the shipped one or in
-// the form that containerd 1.x reads.
+// containerdTOML returns containerd's configuration, for the shipped version or
+// in the format of containerd 1.x.
 //
-// sync_fs: containerd syncs its database but not the layers it unpacks; after
-// a power cut an image would be listed with empty files in it
+// sync_fs: without it containerd syncs its database but not the layers it unpacks,
+// and after a power cut a listed image can have empty files
 // (github.com/moby/moby/issues/49784).
 func containerdTOML(dataRoot string, f flavour) string {
 	version, off := 4, unusedPlugins
@@ -59,13 +59,13 @@ sync_fs = true
 
 func containerdRoot(dataRoot string) string { return dataRoot + "/containerd" }
 
-// containerdDatabase is where containerd knows its containers from.
+// containerdDatabase has containerd's containers.
 func containerdDatabase(dataRoot string) string {
 	return containerdRoot(dataRoot) + "/io.containerd.metadata.v1.bolt/meta.db"
 }
 
-// snapshotDatabase is where its layers are listed. Without either of the two,
-// the rest of containerd's root is of no use.
+// snapshotDatabase has its layers. If either is missing, the rest of containerd's
+// root is useless.
 func snapshotDatabase(dataRoot string) string {
 	return containerdRoot(dataRoot) + "/io.containerd.snapshotter.v1.overlayfs/metadata.db"
 }

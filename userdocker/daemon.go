@@ -19,8 +19,8 @@ import (
 
 // containerdCommand makes the command of one run of containerd.
 //
-// A socket that an earlier run left goes first: dockerd waits for one that is
-// not there yet, but gives up on one that refuses it.
+// It removes the socket of an earlier run first: dockerd waits for a socket that
+// is missing, but gives up on one that refuses it.
 func containerdCommand(ctx context.Context) (*exec.Cmd, error) {
 	if err := os.Remove(containerdSocket); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -49,14 +49,14 @@ func (e *engine) dockerdCommand(ctx context.Context) (*exec.Cmd, error) {
 		return nil, err
 	}
 	if err := holdRules(ctx); err != nil {
-		e.log.Warn("running containers may be out of reach while the daemon starts", "err", err)
+		e.log.Warn("published ports may be closed while the daemon starts", "err", err)
 	}
 	switch {
 	case s.NFTables():
 		err = allowForwarding()
 	case !s.KnowsNFTables():
-		// It would let the rules of one that does stand, and what they drop stays
-		// away from its containers.
+		// This backend leaves the rules of another one in place, and packets that
+		// those drop never reach its containers.
 		err = dropTables(ctx, bridgeTables...)
 	}
 	if err != nil {
@@ -72,8 +72,8 @@ func (e *engine) dockerdCommand(ctx context.Context) (*exec.Cmd, error) {
 	context.AfterFunc(ctx, func() { socket.Close() })
 	go e.awaitAnswer(ctx, time.Now())
 
-	// Socket activation wants the number of the process that it is meant for,
-	// which nobody knows before it is there (sd_listen_fds(3)).
+	// Socket activation needs the number of the process that gets the socket. Only
+	// that process knows it in time (sd_listen_fds(3)).
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c",
 		`export LISTEN_PID=$$ LISTEN_FDS=1; exec dockerd "$@"`, "sh", "--config-file", daemonConfig)
 	cmd.ExtraFiles = []*os.File{socket}
@@ -90,8 +90,8 @@ func writeSettings(s Settings) error {
 	return renameio.WriteFile(daemonConfig, raw, 0o600)
 }
 
-// openSocket returns a copy of the public socket, which it opens if it is not
-// open yet.
+// openSocket returns a copy of the public socket, and opens the socket first if
+// necessary.
 func (e *engine) openSocket(group string) (*os.File, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -106,15 +106,15 @@ func (e *engine) openSocket(group string) (*os.File, error) {
 	return e.listener.File()
 }
 
-// awaitAnswer notes that the daemon of this run answers, once it does. The rules
-// that were held for it have done their work then.
+// awaitAnswer waits until the daemon of this run answers, and notes it. The held
+// copies of its firewall rules are not needed after that.
 func (e *engine) awaitAnswer(ctx context.Context, began time.Time) {
 	if err := e.api.ping(ctx); err != nil {
 		return // the run ended first, or the socket did
 	}
 	e.log.Info("user Docker answers", "took", time.Since(began).Round(time.Millisecond))
 	if err := releaseRules(ctx); err != nil {
-		e.log.Warn("rules held for containers stay", "err", err)
+		e.log.Warn("copies of firewall rules are not removed", "err", err)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -125,12 +125,12 @@ func (e *engine) awaitAnswer(ctx context.Context, began time.Time) {
 	e.keepGood(e.settings)
 	e.complained = ""
 	if err := os.Remove(layout.UserFailure); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		e.log.Warn("the mistake is over, its report stays", "err", err)
+		e.log.Warn("cannot remove the outdated problem report", "err", err)
 	}
 }
 
-// dockerdEnded: a daemon that never answered has a mistake to tell. Clients
-// that wait for it are sent away, others get an error at once.
+// dockerdEnded reports why a daemon ended that never answered. Clients that wait
+// for it are disconnected, so that they get an error at once.
 func (e *engine) dockerdEnded(err error, lastWords string) {
 	e.mu.Lock()
 	blamed := !e.answered && !e.renewing
@@ -156,28 +156,27 @@ func (e *engine) dockerdEnded(err error, lastWords string) {
 		e.log.Error("user Docker does not start with rancher.docker; it is tried without", "err", err, "daemon", lastWords)
 		if err := kmsg.Announce(kmsg.Failure("user-docker/rancher.docker", errors.New(strings.TrimPrefix(lastWords, configRefused)),
 			"correct rancher.docker, then system-docker restart docker; it runs without that")); err != nil {
-			e.log.Warn("consoles", "err", err)
+			e.log.Warn("line did not reach the consoles", "err", err)
 		}
 	default:
 		e.complain(err, lastWords)
 	}
 }
 
-// A failure is what people are told about a daemon that does not start.
+// A failure says to people why the daemon does not start.
 type failure struct {
 	step   string
 	cause  error
 	remedy string
 }
 
-// configStep is the step of a failure that only a change of the user's file
-// can end.
+// configStep is the step of a failure that lasts until the user's file changes.
 const configStep = "user-docker/config"
 
-// configRefused begins the last words of a daemon that does not like its file.
+// configRefused begins the last line of a daemon that rejects its file.
 const configRefused = "unable to configure the Docker daemon with file " + daemonConfig + ": "
 
-// diagnose tells mistakes in the user's file from everything else.
+// diagnose distinguishes mistakes in the user's file from everything else.
 func diagnose(err error, lastWords string) failure {
 	config := failure{
 		step:   configStep,
@@ -187,7 +186,7 @@ func diagnose(err error, lastWords string) failure {
 	if _, ok := errors.AsType[*ConfigError](err); ok {
 		return config
 	}
-	// The daemon names the file it was given, which the user never wrote.
+	// The daemon names the file that we generated, not the user's.
 	if cause, ok := strings.CutPrefix(lastWords, configRefused); ok {
 		config.cause = &ConfigError{errors.New(cause)}
 		return config

@@ -21,30 +21,30 @@ import (
 )
 
 const (
-	// lookAround is how often files are looked at that tell of a change: the
-	// user's daemon.json after a mistake in it, and our socket. During the
-	// boot, when people wait for a daemon that will stay, it is lookClosely.
+	// lookAround is how often the engine checks its socket, requests and, after a
+	// mistake in it, the user's daemon.json. While the boot waits for a daemon that
+	// will not be restarted, it is lookClosely.
 	lookAround  = 2 * time.Second
 	lookClosely = 250 * time.Millisecond
-	// shutdownRace is how long the notice that the machine goes down may come
-	// after the signal.
+	// shutdownRace is how much later than the signal the milestone Shutdown may
+	// come.
 	shutdownRace = 300 * time.Millisecond
-	// reloadLimit bounds the daemon's taking in of a changed file.
+	// reloadLimit is how long the daemon may take to reload its file.
 	reloadLimit = 10 * time.Second
-	// daemonStop bounds the daemon's stop, which takes as long as the slowest
-	// user container; the grace period of our container ends first.
+	// daemonStop is how long the daemon may take to stop. It waits for the slowest
+	// user container; the grace period of our own container is shorter.
 	daemonStop     = 10 * time.Minute
 	containerdStop = 10 * time.Second
 )
 
 var (
-	errDataRoot = errors.New("data-root changed; the engine starts anew with it")
-	errNoSocket = errors.New(socketPath + " was removed; the engine starts anew")
-	errDisks    = errors.New("the machine's disks came; the engine starts anew with them")
-	errWiped    = errors.New("containerd's databases were removed; containers are killed, the engine starts anew")
+	errDataRoot = errors.New("data-root changed; the engine restarts with it")
+	errNoSocket = errors.New(socketPath + " was removed; the engine restarts")
+	errDisks    = errors.New("the machine's disks appeared; the engine restarts with them")
+	errWiped    = errors.New("containerd's databases were removed; containers are killed and the engine restarts")
 )
 
-// An engine is containerd and dockerd with all they need.
+// An engine is a running containerd and dockerd, and what they need.
 type engine struct {
 	log        *slog.Logger
 	flavour    flavour
@@ -54,31 +54,30 @@ type engine struct {
 	dockerd    *process
 
 	mu sync.Mutex
-	// settings are those of the daemon's current run; refused is a wish, as
-	// text, that the daemon did not start with.
+	// settings are those of the daemon's current run. refused is the wish, as
+	// text, with which the daemon did not start.
 	settings Settings
 	refused  string
-	// refusal is what the daemon has said about the user's file, told what
-	// people know of it.
+	// refusal is what the daemon has said about the user's file, told what has
+	// been shown to people.
 	refusal refusal
 	told    []string
-	// listener is the public socket, open from before the daemon's start, so
-	// that clients wait for it, and kept over its restarts, so that containers
-	// which mount the socket keep a live one.
+	// listener is the public socket. It is open before the daemon starts, so that
+	// clients wait, and stays open over restarts, so that containers which mount
+	// the socket keep a working one.
 	listener *net.UnixListener
-	// complained is the last failure that the consoles were told.
+	// complained is the last failure that the consoles have shown.
 	complained string
-	// answered tells whether the daemon of the current run ever did.
+	// answered: the daemon of the current run has answered.
 	answered bool
-	// renewing: the end of the current run is asked for.
+	// renewing: the current run has been asked to end.
 	renewing bool
 
-	// For run alone: complete tells whether the engine knows all of the
-	// machine's configuration, disks whether it began when they were there,
-	// asked whether somebody waits for a new start of the daemon, configured
-	// whether UserConfigured is there.
+	// Only run uses these. complete: the engine knows all of the machine's
+	// configuration. disks: they were there when it started. asked: a restart of
+	// the daemon is requested. configured: UserConfigured is set.
 	complete, disks, asked, configured bool
-	// seen is the user's file that corrected has last told of.
+	// seen is the version of the user's file that corrected has last reported.
 	seen string
 }
 
@@ -86,7 +85,8 @@ func newEngine(log *slog.Logger) *engine {
 	return &engine{log: log, api: newAPI(socketPath)}
 }
 
-// run returns nil after a stop that ctx asked for.
+// run runs the engine. It returns nil when ctx ends, else why the engine has to
+// restart.
 func (e *engine) run(ctx context.Context, reload <-chan os.Signal) error {
 	if err := prepare(); err != nil {
 		return err
@@ -102,7 +102,7 @@ func (e *engine) run(ctx context.Context, reload <-chan os.Signal) error {
 	if !e.further.isFirst() {
 		defer func() {
 			if err := e.further.disconnect(context.WithoutCancel(ctx)); err != nil {
-				e.log.Warn("end of the engine's network", "err", err)
+				e.log.Warn("cannot remove the engine's network", "err", err)
 			}
 		}()
 	}
@@ -115,13 +115,13 @@ func (e *engine) run(ctx context.Context, reload <-chan os.Signal) error {
 		return err
 	}
 	if n, err := killLeftovers(cgroupRoot, dataRoot, milestone.UserDrain.Reached()); err != nil || n > 0 {
-		e.log.Warn("containers that no engine can take over killed", "count", n, "err", err)
+		e.log.Warn("killed containers that no engine can take over", "count", n, "err", err)
 	}
 
 	e.containerd = &process{name: "containerd", log: e.log, stopLimit: containerdStop, command: containerdCommand}
 	e.dockerd = &process{name: "dockerd", log: e.log, stopLimit: daemonStop, command: e.dockerdCommand,
 		ended: e.dockerdEnded, changed: watchConfig(ctx)}
-	// Each is stopped on its own: dockerd needs containerd to the end.
+	// They stop one after the other: dockerd needs containerd until its end.
 	background := context.WithoutCancel(ctx)
 	data := witness{files: []string{containerdDatabase(dataRoot), snapshotDatabase(dataRoot)}}
 	stopContainerd := keep(background, e.containerd)
@@ -139,7 +139,7 @@ func (e *engine) run(ctx context.Context, reload <-chan os.Signal) error {
 			return nil
 		case <-reload:
 			if err := e.reload(); err != nil {
-				e.log.Error("reload", "err", err)
+				e.log.Error("cannot reload the daemon's file", "err", err)
 			}
 		case <-watch.C:
 			err := e.look(dataRoot)
@@ -152,7 +152,7 @@ func (e *engine) run(ctx context.Context, reload <-chan os.Signal) error {
 			if err == nil {
 				continue
 			}
-			// A daemon without a socket listens to nobody: no farewell.
+			// Nobody can reach a daemon without a socket, so it gets no time to stop.
 			_ = e.dockerd.signal(syscall.SIGKILL)
 			stopDockerd()
 			stopContainerd()
@@ -164,8 +164,8 @@ func (e *engine) run(ctx context.Context, reload <-chan os.Signal) error {
 	}
 }
 
-// look looks at the files that tell of a change. The error is one that only a
-// new start of the engine can cure.
+// look checks for changes that concern the engine. With an error the engine has
+// to restart.
 func (e *engine) look(dataRoot string) error {
 	if err := e.lookForRequests(); err != nil {
 		return err
@@ -183,14 +183,14 @@ func (e *engine) look(dataRoot string) error {
 	if !e.configured && e.hasAll() {
 		e.configured = true
 		if err := milestone.UserConfigured.Set(""); err != nil {
-			e.log.Warn("start commands wait for user Docker in vain", "err", err)
+			e.log.Warn("start commands do not learn that User Docker is ready", "err", err)
 		}
 	}
 	return nil
 }
 
-// keep runs p in the background; the returned function stops it and returns
-// when it is gone.
+// keep runs p in the background. The returned function stops p and waits for its
+// end.
 func keep(ctx context.Context, p *process) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	gone := make(chan struct{})
@@ -204,8 +204,8 @@ func keep(ctx context.Context, p *process) (stop func()) {
 	}
 }
 
-// awaitSettings reads the settings, and waits for a correction as long as
-// there is a mistake in the user's file. Nothing of the OS depends on it.
+// awaitSettings reads the settings. While the user's file has a mistake, it waits
+// for a correction; no part of the OS depends on this engine.
 func (e *engine) awaitSettings(ctx context.Context) error {
 	changed := watchConfig(ctx)
 	for {
@@ -223,8 +223,8 @@ func (e *engine) awaitSettings(ctx context.Context) error {
 	}
 }
 
-// readSettings reads what the daemon is to run with, from the user's file and
-// the machine's configuration.
+// readSettings makes the daemon's settings from the user's file and the machine's
+// configuration.
 func (e *engine) readSettings() (Settings, error) {
 	file, raw, problems, err := e.readUsable()
 	if err != nil {
@@ -232,16 +232,16 @@ func (e *engine) readSettings() (Settings, error) {
 	}
 	wish, err := readWish(e.further.isFirst())
 	if err != nil {
-		e.log.Warn("configuration is read in part", "err", err)
+		e.log.Warn("some of the configuration cannot be read", "err", err)
 	}
 	if !e.further.isFirst() {
-		// Its containers end with it, as all of its container does.
+		// A further engine's containers end with its own container.
 		wish.Values = map[string]any{"live-restore": false}
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.refused != "" && e.refused == fmt.Sprint(wish.Values) {
-		// The daemon does not run with it.
+		// The daemon did not start with it.
 		wish.Values = nil
 	}
 	s, err := Merge(raw, wish.Values, readOnDisk)
@@ -252,7 +252,7 @@ func (e *engine) readSettings() (Settings, error) {
 
 func (e *engine) use(s Settings) {
 	if len(s.Ignored) > 0 {
-		e.log.Warn("settings of the bulkhead itself are not taken over", "file", layout.UserDaemonConfig, "keys", s.Ignored)
+		e.log.Warn("keys that User Docker sets itself have no effect", "file", layout.UserDaemonConfig, "keys", s.Ignored)
 	}
 	e.tell(s.Problems)
 	e.mu.Lock()
@@ -266,8 +266,7 @@ func (e *engine) current() Settings {
 	return e.settings
 }
 
-// reload makes the daemon read its file again, as SIGHUP does with the stock
-// daemon.
+// reload makes the daemon read its file again, like SIGHUP to a stock daemon.
 func (e *engine) reload() error {
 	s, err := e.readSettings()
 	if err != nil {
@@ -280,7 +279,7 @@ func (e *engine) reload() error {
 	return e.dockerd.signal(syscall.SIGHUP)
 }
 
-// check finds out what only a new start can cure.
+// check returns an error if the engine has to restart.
 func (e *engine) check(dataRoot string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -293,13 +292,13 @@ func (e *engine) check(dataRoot string) error {
 	return nil
 }
 
-// A witness has seen files and notices when one is gone.
+// A witness remembers which files existed, and notices when one is gone.
 type witness struct {
 	files []string
 	seen  []string
 }
 
-// lost reports whether a file that an earlier call saw is there no more.
+// lost reports whether a file is gone that an earlier call has seen.
 func (w *witness) lost() bool {
 	for _, file := range w.seen {
 		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
@@ -313,18 +312,18 @@ func (w *witness) lost() bool {
 	return false
 }
 
-// wipe ends what someone began by removing containerd's databases, and that
-// someone, who may still be at it: the rest of containerd's files cannot be
-// told apart without them.
+// wipe removes the rest of containerd's files after somebody removed its
+// databases, since without those they are useless. It kills all containers first:
+// one of them may still be deleting.
 func wipe(dataRoot string) error {
 	_, err := killUserTier(cgroupRoot)
 	return errors.Join(err, os.RemoveAll(containerdRoot(dataRoot)))
 }
 
-// prepareStop makes the daemon stop its containers when the machine goes down,
-// or the next engine cannot take them over. With live-restore on it would leave
-// them, and they would be killed without a word; stopped through the API they
-// would stay so after the next start.
+// prepareStop makes the daemon stop its containers when the machine shuts down or
+// the next engine cannot take them over. With live-restore on, the daemon would
+// leave them running, to be killed later. Stopped through the API, they would not
+// start again at the next boot.
 func (e *engine) prepareStop(ctx context.Context) {
 	if !e.current().LiveRestore() || !milestone.UserDrain.Reached() && !goingDown(milestone.Shutdown, shutdownRace) {
 		return
@@ -337,7 +336,7 @@ func (e *engine) prepareStop(ctx context.Context) {
 		err = e.api.awaitNoLiveRestore(ctx, reloadLimit)
 	}
 	if err != nil {
-		e.log.Error("switch live-restore off; containers are killed", "err", err)
+		e.log.Error("cannot switch live-restore off; containers are killed", "err", err)
 	}
 }
 
@@ -354,7 +353,7 @@ func goingDown(end milestone.Milestone, limit time.Duration) bool {
 	}
 }
 
-// complain tells log and consoles of a failure, once.
+// complain shows a failure in the log and on the consoles, once.
 func (e *engine) complain(err error, lastWords string) {
 	f := diagnose(err, lastWords)
 	line := kmsg.Failure(f.step, f.cause, f.remedy)
@@ -366,18 +365,18 @@ func (e *engine) complain(err error, lastWords string) {
 	e.complained = line
 	e.log.Error("user Docker does not start", "step", f.step, "err", f.cause, "remedy", f.remedy)
 	if err := kmsg.Announce(line); err != nil {
-		e.log.Warn("consoles", "err", err)
+		e.log.Warn("line did not reach the consoles", "err", err)
 	}
 	if f.step != configStep {
 		return
 	}
 	if err := renameio.WriteFile(layout.UserFailure, []byte(f.cause.Error()+"\n"), 0o644); err != nil {
-		e.log.Warn("the boot waits for user Docker in vain", "err", err)
+		e.log.Warn("cannot report that User Docker does not start; the boot waits for it", "err", err)
 	}
 }
 
 // watchConfig returns a channel that receives after each change of the user's
-// file. Editors replace files, so it is the path that is watched, not the file.
+// file. It watches the path, not the file, since editors replace files.
 func watchConfig(ctx context.Context) <-chan struct{} {
 	changed := make(chan struct{})
 	stamp := func() (time.Time, int64) {

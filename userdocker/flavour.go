@@ -10,22 +10,22 @@ import (
 	"os"
 )
 
-// flavourFile is where the image of an engine that is not like the shipped one
-// says what it needs.
+// flavourFile, in the image of an engine, says how the engine differs from the
+// shipped one.
 const flavourFile = "/usr/lib/bulkhead/engine.json"
 
-// A flavour is what an engine of another age needs to be told in another way.
-// The zero flavour is the shipped engine's.
+// A flavour says how an older or newer engine differs from the shipped one, which
+// has the zero flavour.
 type flavour struct {
-	// Containerd is the version of containerd's configuration file, 2 for
-	// containerd 1.x; 0 for that of the shipped one.
+	// Containerd is the version of containerd's configuration file: 2 for
+	// containerd 1.x, 0 for the shipped one's.
 	Containerd int `json:"containerd_config"`
-	// Settings are merged into the daemon's, whoever set those; null takes out
-	// one that the daemon does not know (RFC 7396).
+	// Settings are merged into the daemon's and win over all others. null removes a
+	// setting that the daemon does not know (RFC 7396).
 	Settings map[string]any `json:"settings"`
 }
 
-// readFlavour reads the file of the engine's image, which need not be there.
+// readFlavour reads the file of the engine's image. It may be missing.
 func readFlavour(file string) (flavour, error) {
 	raw, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -46,7 +46,7 @@ func readFlavour(file string) (flavour, error) {
 	return f, nil
 }
 
-// of returns the settings as the engine of this flavour knows them.
+// of returns the settings for an engine of this flavour.
 func (f flavour) of(s Settings) Settings {
 	if f.Settings != nil {
 		s.values = patch(s.values, f.Settings)

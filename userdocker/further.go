@@ -12,9 +12,8 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/tool"
 )
 
-// A further is the cable between the network of an engine beside the first one
-// and the machine's. The first engine has the zero further: it uses the
-// machine's own network.
+// A further is the network link between a further engine and the machine. The
+// first engine has the zero further: it uses the machine's network.
 type further struct {
 	device           string // the machine's end
 	address, gateway string // of the engine's end and of the machine's
@@ -28,8 +27,9 @@ func (f further) isFirst() bool { return f.device == "" }
 
 func (f further) table() string { return "bulkhead-" + f.device }
 
-// ownCgroups lets the engine hand controllers on: a cgroup that does can hold no
-// processes, so those of this container move below its root.
+// ownCgroups lets the engine pass controllers on to its containers' cgroups. A
+// cgroup that does so cannot hold processes, so those of this container move to a
+// child of its root.
 func ownCgroups(root string) error {
 	dir := root + "/engine"
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -54,9 +54,9 @@ func ownCgroups(root string) error {
 	return nil
 }
 
-// connect lays a cable between the engine's network and the machine's, which
-// translates addresses, so that two engines never meet in one set of rules.
-// What an earlier container has left goes first.
+// connect links the engine's network to the machine's, which translates
+// addresses. So two engines never share a set of firewall rules. What an earlier
+// container left is removed first.
 func (f further) connect(ctx context.Context) error {
 	for _, c := range []struct {
 		host, mayFail bool
@@ -88,8 +88,8 @@ table ip %[1]s {
 	return nil
 }
 
-// disconnect takes away what the machine has of the engine's network; the cable
-// goes with the container.
+// disconnect removes the machine's part of the engine's network. The link itself
+// disappears with the container.
 func (f further) disconnect(ctx context.Context) error {
 	return f.command(ctx, true, "", "nft", "delete", "table", "ip", f.table())
 }
@@ -105,8 +105,7 @@ func (f further) command(ctx context.Context, host bool, stdin string, args ...s
 	return nil
 }
 
-// own makes what a further engine has of its own; the first one has the
-// machine's.
+// own creates what a further engine does not share with the machine.
 func (f further) own(ctx context.Context) error {
 	if f.isFirst() {
 		return nil

@@ -19,14 +19,14 @@ import (
 
 const cgroupRoot = "/sys/fs/cgroup"
 
-// engineCgroup is where containerd starts. Shims inherit it, whatever the
-// runtime, and so outlive the container of the engine. It is a leaf, since a
-// cgroup that hands controllers on can hold no processes.
+// engineCgroup is where containerd starts. Shims of any runtime inherit it, and so
+// outlive the container of the engine. It is a leaf, since a cgroup that passes
+// controllers on cannot hold processes.
 const engineCgroup = layout.UserShimCgroup + "/engine"
 
-// prepare makes what the read-only image cannot have: directories on the
-// container's tmpfs and the usual path of the socket. What an earlier engine
-// of this boot said of itself goes.
+// prepare creates what the read-only image cannot have: directories on the
+// container's tmpfs and the usual path of the socket. It clears the milestones of
+// an earlier engine of this boot.
 func prepare() error {
 	for _, dir := range []string{execRoot, containerdState, layout.UserRunDir} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -46,10 +46,10 @@ func prepare() error {
 // openEngineCgroup makes engineCgroup and opens it for clone3(2). The caller
 // closes it.
 //
-// An empty one is made anew: the kernel kills at once what is cloned into a
-// cgroup whose cgroup.kill was ever written to, since it compares the counts of
-// kills of the parent's cgroup and of the new one (seen on 6.18). One that
-// cannot be removed has shims in it, which were never killed.
+// An empty one is recreated: if cgroup.kill was ever written to, the kernel kills
+// at once what is cloned into it, since it compares the counts of kills of the
+// parent's cgroup and of the new one (seen on 6.18). One that cannot be removed
+// holds shims, which were never killed.
 func openEngineCgroup() (*os.File, error) {
 	dir := cgroupRoot + engineCgroup
 	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.EBUSY) {
@@ -61,7 +61,7 @@ func openEngineCgroup() (*os.File, error) {
 	return os.Open(dir)
 }
 
-// allowForwarding turns on what the nftables backend wants to find on.
+// allowForwarding turns IP forwarding on, as the nftables backend requires.
 func allowForwarding() error {
 	var errs []error
 	for _, key := range []string{"ipv4/ip_forward", "ipv6/conf/default/forwarding", "ipv6/conf/all/forwarding"} {
@@ -81,9 +81,9 @@ func listen(path, group string) (*net.UnixListener, error) {
 	} else if gid, err = strconv.Atoi(group); err != nil {
 		return nil, fmt.Errorf("group: %q is not a group of the docker container", group)
 	}
-	// Bound where only root comes, and moved when its owner and mode are right.
-	// A umask would do the same, but holds for the whole process: containerd,
-	// started meanwhile, would inherit it and make image roots of mode 0600.
+	// Created where only root has access, and moved once owner and mode are right.
+	// A umask would do the same, but applies to the whole process: a containerd that
+	// starts meanwhile would inherit it and create image roots with mode 0600.
 	private, err := os.MkdirTemp(filepath.Dir(path), ".socket-")
 	if err != nil {
 		return nil, err
@@ -102,10 +102,9 @@ func listen(path, group string) (*net.UnixListener, error) {
 	return l, nil
 }
 
-// killLeftovers ends what the engine before has left running if this one is not
-// to take it over, or cannot: when the database that knew the containers is
-// gone nothing could ever stop them otherwise. It returns how many cgroups it
-// emptied.
+// killLeftovers kills containers of the previous engine if this one should not or
+// cannot take them over. (It cannot without the database: nothing else would ever
+// stop them.) It returns how many cgroups it emptied.
 func killLeftovers(root, dataRoot string, drain bool) (int, error) {
 	if _, err := os.Stat(containerdDatabase(dataRoot)); !drain && !errors.Is(err, fs.ErrNotExist) {
 		return 0, err

@@ -22,29 +22,27 @@ import (
 )
 
 const (
-	// configurationLimit is how long the engine waits for what of the machine's
-	// configuration needs no network.
+	// configurationLimit is how long the engine waits for the configuration that
+	// needs no network.
 	configurationLimit = 15 * time.Second
-	// storageLimit is how long it waits for disks and mounts. Containers that
-	// start by themselves would find empty directories in their place.
+	// storageLimit is how long it waits for disks and mounts. Without them,
+	// containers that start with the daemon would see empty directories.
 	storageLimit = 3 * time.Minute
 	// networkLimit is how long containers that start with the daemon wait for the
-	// network. The network service says that it is ready within
-	// rancher.network.dhcp_timeout of its start, address or not.
+	// network. The network service is ready within rancher.network.dhcp_timeout of
+	// its start, with or without an address.
 	networkLimit = time.Minute
 )
 
-// awaitDisks waits until the machine's disks are there, if the configuration
-// as earlier boots have stored it has any, and reports whether they are. It goes
-// on without them in the end.
+// awaitDisks waits for the machine's disks, if the stored configuration has any.
+// It reports whether they are there.
 //
-// A machine without disks waits for nothing: what its first boot brings of
-// configuration is taken over by a new start of the daemon (renew), or of the
-// engine (check).
+// A machine without disks waits for nothing. If its first boot brings
+// configuration, the daemon restarts (renew), or the engine does (check).
 func awaitDisks(ctx context.Context, log *slog.Logger) bool {
 	cfg, _, err := osconfig.LoadRunning()
 	if err != nil {
-		log.Warn("configuration is read in part", "err", err)
+		log.Warn("some of the configuration cannot be read", "err", err)
 	}
 	if cfg.HasDisks() {
 		if err := awaitOthers(ctx, configurationLimit, milestone.CloudInitLocal); err != nil {
@@ -58,8 +56,8 @@ func awaitDisks(ctx context.Context, log *slog.Logger) bool {
 }
 
 // awaitNetwork waits for the machine's network if there are containers that start
-// with the daemon. What they get from it they get when they start, once: name
-// servers, and the addresses that their ports are published on.
+// with the daemon. They get name servers, and the addresses of their ports, once:
+// when they start.
 func awaitNetwork(ctx context.Context, log *slog.Logger, dataRoot string) {
 	if milestone.NetworkReady.Reached() || !startsContainers(dataRoot) {
 		return
@@ -73,7 +71,7 @@ func awaitNetwork(ctx context.Context, log *slog.Logger, dataRoot string) {
 	log.Info("containers start with the machine's network", "waited", time.Since(began).Round(time.Millisecond))
 }
 
-// startsContainers tells whether a daemon with this data starts containers by
+// startsContainers reports whether a daemon with this data starts containers by
 // itself: those with a restart policy, and those of a swarm.
 func startsContainers(dataRoot string) bool {
 	if exists(filepath.Join(dataRoot, "swarm", "docker-state.json")) {
@@ -87,13 +85,13 @@ func startsContainers(dataRoot string) bool {
 	})
 }
 
-// awaitOthers waits for a milestone of another service, and lets nobody be held
-// back for this one meanwhile.
+// awaitOthers waits for a milestone of another service. UserWaiting says meanwhile
+// that no other service has to wait for this one.
 func awaitOthers(ctx context.Context, limit time.Duration, m milestone.Milestone) error {
 	if m.Reached() {
 		return nil
 	}
-	_ = milestone.UserWaiting.Set("") // without it they are held back until the head start ends
+	_ = milestone.UserWaiting.Set("") // without it they wait until the head start ends
 	defer milestone.UserWaiting.Clear()
 	return wait.For(ctx, limit, m, nil)
 }
@@ -103,9 +101,9 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// readWish reads the machine's configuration and puts the files for TLS where
-// the daemon finds them. With an error the wish is what could be read. Of
-// rancher.docker it is for the first engine only.
+// readWish reads the machine's configuration and writes the files for TLS. With an
+// error, the wish is what could be read. rancher.docker is for the first engine
+// only.
 func readWish(first bool) (Wish, error) {
 	cfg, _, err := osconfig.LoadRunning()
 	if !first {
@@ -122,10 +120,10 @@ func readWish(first bool) (Wish, error) {
 	return w, errors.Join(errs...)
 }
 
-// trust returns the environment that tells Go's crypto/x509 whom to trust.
-// root is "/" on the running system.
+// trust returns the environment by which Go's crypto/x509 finds the certificate
+// authorities to trust. root is "/" on the running system.
 func trust(root string) []string {
-	// All files of the directory count in addition.
+	// All files of the directory are added.
 	env := []string{"SSL_CERT_DIR=" + layout.CertDir}
 	if exists(filepath.Join(root, layout.OnlyTrusted)) {
 		env = append(env, "SSL_CERT_FILE="+layout.TrustedCerts)
@@ -133,10 +131,10 @@ func trust(root string) []string {
 	return env
 }
 
-// lookForRequests starts the daemon anew if that is asked for and makes a
-// difference: the machine's configuration may become complete, or somebody may
-// write the daemon's file for it, when the daemon runs already. The error is
-// one that only a new start of the engine can cure.
+// lookForRequests restarts the daemon if a restart is requested and its settings
+// have changed: the daemon may already run when the configuration becomes
+// complete, or when somebody writes its file. With an error the engine has to
+// restart.
 func (e *engine) lookForRequests() error {
 	if os.Rename(string(milestone.UserReload), string(milestone.UserReloading)) == nil {
 		e.asked = true
@@ -157,13 +155,13 @@ func (e *engine) lookForRequests() error {
 		return err
 	}
 	if err != nil {
-		e.log.Error("start dockerd anew", "err", err)
+		e.log.Error("cannot restart dockerd with new settings", "err", err)
 	}
 	return nil
 }
 
-// renew starts the daemon anew if it runs with other settings than it should.
-// The next run reads them by itself.
+// renew ends the daemon's run if its settings have changed. The next run reads
+// them.
 func (e *engine) renew() error {
 	s, err := e.readSettings()
 	if err != nil {
@@ -182,7 +180,7 @@ func (e *engine) renew() error {
 		e.setRenewing(false)
 		return err
 	}
-	e.log.Info("the settings have changed; dockerd starts anew")
+	e.log.Info("the settings have changed; dockerd restarts")
 	return nil
 }
 
@@ -200,15 +198,15 @@ func (e *engine) runsAsAsked() bool {
 	return e.answered && !e.renewing && !e.asked
 }
 
-// hasAll reports whether nothing more comes during this boot that the engine
-// would have to start anew for.
+// hasAll reports whether nothing is left in this boot that could make the daemon
+// or the engine restart.
 func (e *engine) hasAll() bool {
-	// In this order: what the boot asks for comes before its StorageDone.
+	// In this order: the boot sets UserReload before StorageDone.
 	return e.complete && milestone.StorageDone.Reached() && !milestone.UserReload.Reached() && !e.disksCame()
 }
 
-// disksCame reports whether the machine's disks came when the engine ran
-// already: on the first boot with them.
+// disksCame reports whether the machine's disks appeared after the engine had
+// started, as on the first boot with them.
 func (e *engine) disksCame() bool {
 	return !e.disks && milestone.StorageWanted.Reached() && milestone.StorageDone.Reached()
 }

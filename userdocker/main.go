@@ -1,8 +1,8 @@
-// Package userdocker is the user tier: the main process of the docker
-// container. It makes the daemon's configuration out of built-in settings and
-// the user's daemon.json, keeps containerd and dockerd running, and sees to it
-// that user containers outlive the engine, except when the machine goes down.
-// It does not start the container it runs in; the orchestrator does.
+// Package userdocker is the user tier: the main process of the container docker.
+// It makes the daemon's settings from built-in ones, the machine's configuration
+// and the user's daemon.json. It keeps containerd and dockerd running, and makes
+// user containers outlive the engine, except when the machine shuts down. The
+// orchestrator starts the container that it runs in.
 package userdocker
 
 import (

@@ -24,7 +24,8 @@ type process struct {
 	// command makes the command of one run, whose context ends with the run.
 	// Its error counts as a failed start.
 	command func(ctx context.Context) (*exec.Cmd, error)
-	// ended, if set, is told of each end and the last words on standard error.
+	// ended, if set, gets the error and the last line on standard error of each
+	// run that ended.
 	ended func(err error, lastWords string)
 	// changed, if set, cuts a pause short when it receives.
 	changed <-chan struct{}
@@ -37,7 +38,7 @@ type process struct {
 
 // run keeps the process running until ctx ends, and returns when it is gone.
 func (p *process) run(ctx context.Context) {
-	// The kernel sends a parent death signal when the thread that forked ends,
+	// The kernel sends the parent death signal when the thread that forked ends,
 	// not when the process does (prctl(2), PR_SET_PDEATHSIG).
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -70,8 +71,8 @@ func (p *process) once(ctx context.Context) (lastWords string, err error) {
 	}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = p.stopLimit
-	// A pipe of our own: with one of exec's, Wait would wait for everyone who
-	// inherited its other end.
+	// A pipe of our own: with one of exec's, Wait would also wait for all processes
+	// that inherited its other end.
 	r, w, err := os.Pipe()
 	if err != nil {
 		return "", err
@@ -113,7 +114,7 @@ func (p *process) signal(sig os.Signal) error {
 }
 
 // copyLines copies from r to w and returns the last line that is not a log
-// record: dockerd says so why it gives up.
+// record. That is how dockerd says why it gives up.
 func copyLines(w io.Writer, r io.Reader) (last string) {
 	in := bufio.NewReader(r)
 	for {

@@ -23,25 +23,25 @@ import (
 const lastGoodConfig = dataRoot + "/daemon.json.last-good"
 
 const (
-	// failuresAllowed is how often a daemon may end before it answers until its
-	// file is blamed: the first time it may have been anything.
+	// failuresAllowed is how often a daemon may end without an answer before its
+	// file is suspected. The first time may have any cause.
 	failuresAllowed = 1
-	// validateLimit bounds one look of the daemon at a file.
+	// validateLimit is how long dockerd --validate may take.
 	validateLimit = time.Minute
 )
 
-// A refusal is what a daemon has said about a user's file.
+// A refusal is what the daemon has said about a user's file.
 type refusal struct {
 	file string
-	// keys cannot be, each for a reason; with a whole reason nothing of the file
-	// counts.
+	// keys are refused, each for a reason. With whole, a reason too, the entire
+	// file is.
 	keys     map[string]string
 	whole    string
 	failures int
 }
 
-// usable returns what of the user's file the daemon is to run with, and says
-// what it is not. lastGood is an earlier file, or nil.
+// usable returns the part of the user's file that the daemon runs with, and why
+// the rest is left out. lastGood is an earlier file, or nil.
 func (r refusal) usable(file, lastGood []byte) (rest []byte, problems []string) {
 	own, err := parse(file)
 	switch {
@@ -66,8 +66,8 @@ func (r refusal) usable(file, lastGood []byte) (rest []byte, problems []string) 
 	return rest, problems
 }
 
-// judge finds out whether the user's file keeps the daemon from starting. If so
-// the next run goes without what is to blame.
+// judge finds out whether the user's file keeps the daemon from starting. If so,
+// the next run leaves the refused part out.
 func (e *engine) judge(lastWords string) bool {
 	e.mu.Lock()
 	file, r := e.settings.file, e.refusal
@@ -92,7 +92,7 @@ func (e *engine) judge(lastWords string) bool {
 	return len(r.keys) > 0 || r.whole != ""
 }
 
-// sift returns the settings that the daemon does not take, each tried alone.
+// sift tries each setting alone and returns those that the daemon refuses.
 func (e *engine) sift(own map[string]any) map[string]string {
 	refused := make(map[string]string)
 	if e.validate(nil) != nil {
@@ -106,8 +106,7 @@ func (e *engine) sift(own map[string]any) map[string]string {
 	return refused
 }
 
-// validate has the daemon look at a file with these settings on top of the
-// built-in ones.
+// validate lets the daemon check these settings on top of the built-in ones.
 func (e *engine) validate(own map[string]any) error {
 	raw, err := json.Marshal(own)
 	if err != nil {
@@ -139,7 +138,7 @@ func (e *engine) validate(own map[string]any) error {
 	return errors.New(cause)
 }
 
-// readUsable reads the user's file and what of it counts.
+// readUsable reads the user's file and returns its usable part.
 func (e *engine) readUsable() (file, rest []byte, problems []string, err error) {
 	file, err = os.ReadFile(layout.UserDaemonConfig)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -147,7 +146,7 @@ func (e *engine) readUsable() (file, rest []byte, problems []string, err error) 
 	}
 	lastGood, err := os.ReadFile(lastGoodConfig)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		e.log.Warn("last good file", "err", err)
+		e.log.Warn("cannot read the last good file", "err", err)
 	}
 	e.mu.Lock()
 	r := e.refusal
@@ -156,7 +155,7 @@ func (e *engine) readUsable() (file, rest []byte, problems []string, err error) 
 	return file, rest, problems, nil
 }
 
-// keepGood keeps a copy of the file that the daemon answers with.
+// keepGood keeps a copy of a file with which the daemon answers.
 func (e *engine) keepGood(s Settings) {
 	if s.file == "" || s.fallback {
 		return
@@ -165,21 +164,21 @@ func (e *engine) keepGood(s Settings) {
 		return
 	}
 	if err := renameio.WriteFile(lastGoodConfig, []byte(s.file), 0o600); err != nil {
-		e.log.Warn("no copy of a good file", "err", err)
+		e.log.Warn("cannot keep a copy of a good file", "err", err)
 	}
 }
 
-// tell shows people what has been left out: on the consoles once, at login and in
-// ros status as long as it is so.
+// tell shows what has been left out: on the consoles once, and at login and in ros
+// status until it changes.
 func (e *engine) tell(problems []string) {
 	e.mu.Lock()
 	fresh := slices.DeleteFunc(slices.Clone(problems), func(p string) bool { return slices.Contains(e.told, p) })
 	e.told = problems
 	e.mu.Unlock()
 	for _, p := range fresh {
-		e.log.Warn("setting", "problem", p)
+		e.log.Warn("a setting has no effect", "problem", p)
 		if err := kmsg.Announce("bulkhead: " + p); err != nil {
-			e.log.Warn("consoles", "err", err)
+			e.log.Warn("line did not reach the consoles", "err", err)
 		}
 	}
 	err := os.Remove(layout.UserProblems)
@@ -190,12 +189,12 @@ func (e *engine) tell(problems []string) {
 		err = renameio.WriteFile(layout.UserProblems, []byte(strings.Join(problems, "\n")+"\n"), 0o644)
 	}
 	if err != nil {
-		e.log.Warn("problems with settings", "err", err)
+		e.log.Warn("problems are not shown at login", "err", err)
 	}
 }
 
-// corrected tells whether the user's file has changed since something of it was
-// left out: it counts at once then, as after a mistake.
+// corrected reports whether the user's file has changed since a part of it was
+// left out. It then takes effect at once.
 func (e *engine) corrected() bool {
 	s := e.current()
 	if len(s.Problems) == 0 {

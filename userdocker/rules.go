@@ -12,18 +12,18 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/tool"
 )
 
-// bridgeTables are those of dockerd's nftables backend, heldTables the copies of
-// them while a daemon starts.
+// bridgeTables are the tables of dockerd's nftables backend. heldTables are their
+// copies while a daemon starts.
 var (
 	bridgeTables = []string{"ip docker-bridges", "ip6 docker-bridges"}
 	heldTables   = []string{"ip bulkhead-bridges", "ip6 bulkhead-bridges"}
 )
 
-// holdRules copies the rules by which running containers are reached and reach
-// others, unless there are copies. A daemon that takes containers over first
-// removes the rules of the one before and makes its own, container by container:
-// until it is done the copies do the work. They stay if the daemon does not get
-// that far, for the next one.
+// holdRules copies the firewall rules of running containers, unless there are
+// copies already. A daemon that takes containers over first removes the rules of
+// the previous daemon, and then adds its own for one container after the other.
+// Until it answers, the copies keep traffic flowing. If it never answers, they stay
+// for the next one.
 func holdRules(ctx context.Context) error {
 	if milestone.UserRulesHeld.Reached() {
 		return nil
@@ -67,7 +67,7 @@ func releaseRules(ctx context.Context) error {
 	return milestone.UserRulesHeld.Clear()
 }
 
-// listRules has nft(8) list something.
+// listRules returns what nft(8) lists.
 func listRules(ctx context.Context, what string) (string, error) {
 	out, err := exec.CommandContext(ctx, "nft", append([]string{"list"}, strings.Fields(what)...)...).Output()
 	if err != nil {
@@ -76,11 +76,11 @@ func listRules(ctx context.Context, what string) (string, error) {
 	return string(out), nil
 }
 
-// dropTables removes tables, whether they are there or not.
+// dropTables removes tables. They may be missing.
 func dropTables(ctx context.Context, tables ...string) error {
 	var rules strings.Builder
 	for _, table := range tables {
-		// What is not there cannot be deleted.
+		// Created first, since deleting a missing table is an error.
 		fmt.Fprintf(&rules, "table %[1]s {}\ndelete table %[1]s\n", table)
 	}
 	if err := tool.Run(ctx, rules.String(), "nft", "-f", "-"); err != nil {

@@ -26,8 +26,8 @@ const (
 	containerdConfig = layout.UserRunDir + "/containerd.toml"
 )
 
-// hostDirs are the directories inside the container that the host has too:
-// only below them may the data root be.
+// hostDirs are the directories that the container shares with the host. The data
+// root has to be below one of them.
 var hostDirs = []string{dataRoot, "/mnt", "/media", "/home", "/opt"}
 
 // defaults are the built-in daemon settings. The keys of the user's
@@ -35,21 +35,21 @@ var hostDirs = []string{dataRoot, "/mnt", "/media", "/home", "/opt"}
 func defaults() map[string]any {
 	return map[string]any{
 		"data-root": dataRoot,
-		// The engine's container can be replaced while containers run.
+		// So the engine's container can be replaced while containers run.
 		"live-restore": true,
 		// iptables costs a quarter of the boot under emulation (D6).
 		"firewall-backend": "nftables",
 		"group":            "docker",
-		// A container that talks must not fill up the disk that the OS needs.
-		// The sizes are RancherOS's.
+		// A container that logs a lot must not fill the disk. The sizes are
+		// RancherOS's.
 		"log-driver": "json-file",
 		"log-opts":   map[string]any{"max-size": "25m", "max-file": "2"},
 	}
 }
 
-// fixed are the settings that the bulkhead itself rests on: with other values
-// the engine's container could not be replaced under running containers, or
-// these would run among the OS services.
+// fixed are settings that the separation of the tiers depends on. With other
+// values, the engine's container could not be replaced while containers run, or
+// containers would run among the OS services.
 func fixed() map[string]any {
 	return map[string]any{
 		"containerd":    containerdSocket,
@@ -66,16 +66,16 @@ type Settings struct {
 	Ignored []string
 	// Problems say what has been left out, and why.
 	Problems []string
-	// env is the daemon's environment in addition, "NAME=value", and wish what
-	// the machine's configuration contributed to values.
+	// env is added to the daemon's environment: "NAME=value". wish is what the
+	// machine's configuration contributed to values.
 	env  []string
 	wish map[string]any
-	// file is the user's file; with fallback not all of it counts.
+	// file is the user's file. fallback: a part of it is left out.
 	file     string
 	fallback bool
 }
 
-// same tells whether a daemon with the one settings is as one with the other.
+// same reports whether a daemon behaves the same with both settings.
 func (s Settings) same(other Settings) bool {
 	return reflect.DeepEqual(s.values, other.values) && slices.Equal(s.env, other.env)
 }
@@ -86,10 +86,10 @@ type ConfigError struct{ Err error }
 func (e *ConfigError) Error() string { return layout.UserDaemonConfig + ": " + e.Err.Error() }
 func (e *ConfigError) Unwrap() error { return e.Err }
 
-// Merge puts the user's daemon.json, which may be empty, on top of what the
-// machine's configuration wishes, and both on top of the built-in settings.
-// Only listeners are those of both. Whether the daemon knows each key and likes its value is
-// for the daemon to say. Errors are of type *ConfigError.
+// Merge combines the user's daemon.json, which may be empty, with the wish of the
+// machine's configuration and the built-in settings. The user's file wins, key by
+// key; only listeners are added up. The daemon itself decides whether it accepts
+// keys and values. Errors are of type *ConfigError.
 func Merge(user []byte, wish map[string]any, look func(dataRoot string) onDisk) (Settings, error) {
 	s, err := merge(user, wish, look)
 	if err != nil {
@@ -108,7 +108,7 @@ func merge(user []byte, wish map[string]any, look func(dataRoot string) onDisk) 
 	wish, problems := fit("rancher.docker", wish, has)
 	own, more := fit(layout.UserDaemonConfig, own, has)
 	s.Problems = append(problems, more...)
-	// Another log driver takes other options; without this, ours would stop it.
+	// Another log driver has other options, and refuses ours.
 	for _, layer := range []map[string]any{wish, own} {
 		if layer["log-driver"] != nil || layer["log-opts"] != nil {
 			delete(s.values, "log-opts")
@@ -131,8 +131,7 @@ func merge(user []byte, wish map[string]any, look func(dataRoot string) onDisk) 
 	return s, nil
 }
 
-// rootOf returns the data root that the first of some settings asks for that can
-// have it.
+// rootOf returns the first valid data root of some settings.
 func rootOf(layers ...map[string]any) string {
 	for _, layer := range layers {
 		if root, ok := layer["data-root"].(string); ok && checkDataRoot(root) == nil {
@@ -142,9 +141,9 @@ func rootOf(layers ...map[string]any) string {
 	return dataRoot
 }
 
-// parse reads a JSON object and says on which line a mistake is.
+// parse reads a JSON object. Errors name the line.
 func parse(raw []byte) (map[string]any, error) {
-	// Editors on Windows put a byte order mark first.
+	// Editors on Windows write a byte order mark first.
 	raw = bytes.TrimPrefix(raw, []byte("\xef\xbb\xbf"))
 	values := make(map[string]any)
 	if len(bytes.TrimSpace(raw)) == 0 {
@@ -168,8 +167,8 @@ func lineAt(raw []byte, offset int64) int {
 	return 1 + bytes.Count(raw[:end], []byte("\n"))
 }
 
-// hosts returns the listeners: the one that we hand over, which the console
-// and the user's containers have as /var/run/docker.sock, and the user's others.
+// hosts returns the listeners: the socket that we hand over, which is
+// /var/run/docker.sock in the console and in user containers, and the user's own.
 func hosts(lists ...any) ([]any, error) {
 	all := []any{"fd://"}
 	for _, own := range lists {
@@ -194,7 +193,7 @@ func hosts(lists ...any) ([]any, error) {
 	return all, nil
 }
 
-// checkDataRoot refuses a data root that would vanish with the container.
+// checkDataRoot refuses a data root that would disappear with the container.
 func checkDataRoot(v any) error {
 	root, ok := v.(string)
 	if !ok || !path.IsAbs(root) || path.Clean(root) != root {
@@ -209,8 +208,8 @@ func checkDataRoot(v any) error {
 		root, strings.Join(hostDirs[1:], ", "))
 }
 
-// WithoutLiveRestore returns the same settings for a daemon that is to stop
-// its containers when it stops.
+// WithoutLiveRestore returns the same settings for a daemon that stops its
+// containers when it stops.
 func (s Settings) WithoutLiveRestore() Settings {
 	values := maps.Clone(s.values)
 	values["live-restore"] = false
@@ -226,18 +225,18 @@ func (s Settings) JSON() ([]byte, error) {
 	return append(raw, '\n'), nil
 }
 
-// LiveRestore tells whether containers keep running while the daemon does not.
+// LiveRestore reports whether containers keep running while the daemon does not.
 func (s Settings) LiveRestore() bool { return s.values["live-restore"] == true }
 
-// NFTables tells whether the daemon uses nftables. It then expects forwarding
-// to be on already; with iptables it turns forwarding on itself, and closes
-// the forward chain as it does.
+// NFTables reports whether the daemon uses nftables. It then expects that
+// forwarding is on. With iptables it turns forwarding on itself, and closes the
+// forward chain at the same time.
 func (s Settings) NFTables() bool { return s.values["firewall-backend"] == "nftables" }
 
-// KnowsNFTables tells whether the daemon knows of the nftables backend at all.
+// KnowsNFTables reports whether the daemon has an nftables backend.
 func (s Settings) KnowsNFTables() bool { return s.values["firewall-backend"] != nil }
 
-// DataRoot is the directory of everything that lasts.
+// DataRoot is the directory of all data that lasts.
 func (s Settings) DataRoot() string { return s.values["data-root"].(string) }
 
 // Group is the name of the group that may use the socket.

@@ -9,13 +9,13 @@ import (
 	"strings"
 )
 
-// onDisk is what whether a setting can hold depends on.
+// onDisk is what the rules have to know about the engine and its data root.
 type onDisk struct {
-	// subordinates tells whether the engine has users for user namespaces.
+	// subordinates: the engine has subordinate users for user namespaces.
 	subordinates bool
-	// drivers are the storage drivers of before containerd's that have images.
+	// drivers are Docker's older storage drivers that have images.
 	drivers []string
-	// snapshots tells whether containerd's storage has images or containers.
+	// snapshots: containerd's storage has images or containers.
 	snapshots bool
 }
 
@@ -31,20 +31,21 @@ func readOnDisk(dataRoot string) onDisk {
 	return has
 }
 
-// A rule says why a setting cannot hold, with what to do instead, or nothing if it
-// can. What it returns besides is what is left of the value, or nil.
+// A rule returns what is left of a setting's value, or nil, and why the rest cannot
+// take effect, with what to do instead. An empty reason: the value can stay.
 type rule func(value any, has onDisk) (instead any, why string)
 
-// unfit are the rules by the key of daemon.json: what the guides of the last ten
-// years say and this machine, or this engine, has not. With any of these the
-// daemon would not start, no container would, or images would be out of sight.
+// unfit are the rules by the key of daemon.json: settings that guides of the last
+// ten years recommend, and that this machine or engine does not support. With any
+// of them the daemon or its containers would not start, or images would disappear
+// from view.
 var unfit = map[string]rule{
 	"data-root":    func(v any, _ onDisk) (any, string) { return nil, text(checkDataRoot(v)) },
 	"graph":        func(any, onDisk) (any, string) { return nil, "it is called data-root" },
 	"userns-remap": checkRemap,
 
 	"storage-driver": checkDriver,
-	"storage-opts":   withoutItems("an option of a storage driver that there is none of", "dm.", "devicemapper.", "zfs.", "btrfs.", "windowsfilter.", "overlay.", "overlay2.override_kernel_check"),
+	"storage-opts":   withoutItems("an option of a storage driver that this engine does not have", "dm.", "devicemapper.", "zfs.", "btrfs.", "windowsfilter.", "overlay.", "overlay2.override_kernel_check"),
 	"features":       checkFeatures,
 	"exec-opts":      withoutItems("there is no systemd: the engine uses cgroupfs", "native.cgroupdriver=systemd"),
 	"log-driver":     checkLogDriver,
@@ -53,7 +54,7 @@ var unfit = map[string]rule{
 	"cluster-store":                    never("swarm mode has a store of its own (docs/user-docker.md)"),
 	"cluster-store-opts":               never("swarm mode has a store of its own (docs/user-docker.md)"),
 	"cluster-advertise":                never("swarm mode has a store of its own (docs/user-docker.md)"),
-	"disable-legacy-registry":          never("registries of version 1 are no more"),
+	"disable-legacy-registry":          never("registries of version 1 no longer exist"),
 	"api-cors-header":                  never("Docker has dropped it: put a proxy before the API"),
 	"api-enable-cors":                  never("Docker has dropped it: put a proxy before the API"),
 	"deprecated-key-path":              never("Docker has dropped it"),
@@ -70,8 +71,7 @@ func text(err error) string {
 	return err.Error()
 }
 
-// withoutItems takes the items that begin with one of the prefixes out of a
-// list.
+// withoutItems removes the items of a list that begin with one of the prefixes.
 func withoutItems(why string, prefixes ...string) rule {
 	return func(v any, _ onDisk) (any, string) {
 		list, ok := v.([]any)
@@ -99,7 +99,7 @@ func checkRemap(v any, has onDisk) (any, string) {
 	return nil, "the engine has no subordinate users; docker run --user, or a rootless image, keeps root away from a container"
 }
 
-// containerdDrivers are the storages that containerd keeps images in.
+// containerdDrivers are the snapshotters in which containerd keeps images.
 var containerdDrivers = []string{"overlayfs", "native"}
 
 func checkDriver(v any, has onDisk) (any, string) {
@@ -133,8 +133,8 @@ func checkLogDriver(v any, _ onDisk) (any, string) {
 	return v, ""
 }
 
-// fit takes out of settings what cannot hold and says why, a line for each.
-// from is where they come from, for people.
+// fit removes settings that cannot take effect and returns why, one line for each.
+// from says where they come from.
 func fit(from string, values map[string]any, has onDisk) (rest map[string]any, problems []string) {
 	rest = maps.Clone(values)
 	for _, key := range slices.Sorted(maps.Keys(values)) {

@@ -34,7 +34,7 @@ func TestFit(t *testing.T) {
 			[]string{"f: features: left out: containerd-snapshotter: false would hide the images and containers that there are"}},
 		{"a driver that is no more", `{"storage-driver": "devicemapper", "storage-opts": ["dm.basesize=20G"]}`, fresh, `{}`, []string{
 			"f: storage-driver: left out: the engine has no devicemapper; it keeps images in overlayfs",
-			"f: storage-opts: left out: an option of a storage driver that there is none of"}},
+			"f: storage-opts: left out: an option of a storage driver that this engine does not have"}},
 		{"kubeadm's", `{"exec-opts": ["native.cgroupdriver=systemd", "a=b"], "log-driver": "json-file"}`, used,
 			`{"exec-opts": ["a=b"], "log-driver": "json-file"}`, []string{"f: exec-opts: left out: there is no systemd: the engine uses cgroupfs"}},
 		{"the journal", `{"log-driver": "journald"}`, used, `{}`,
@@ -42,7 +42,7 @@ func TestFit(t *testing.T) {
 		{"one host as a text", `{"hosts": "tcp://:2375"}`, used, `{}`, []string{"f: hosts: left out: want a list"}},
 		{"of ten years ago", `{"graph": "/mnt/x", "cluster-store": "consul://x", "disable-legacy-registry": true}`, used, `{}`, []string{
 			"f: cluster-store: left out: swarm mode has a store of its own (docs/user-docker.md)",
-			"f: disable-legacy-registry: left out: registries of version 1 are no more",
+			"f: disable-legacy-registry: left out: registries of version 1 no longer exist",
 			"f: graph: left out: it is called data-root"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
