@@ -10,7 +10,7 @@ import (
 )
 
 // A service gets another image only if that works; whatever is wrong with it,
-// the image from before runs again, and nobody else notices.
+// the previous image runs again, and nobody else notices.
 func TestServiceUpgrade(t *testing.T) {
 	g := sharedGuest(t)
 	g.clean(t)

@@ -63,7 +63,7 @@ func writeHostFiles(_ context.Context, b *boot) error {
 	}
 	err := b.sys.SetHostname(hostname)
 	if err != nil && hostname != defaultHostname {
-		// cloud-init tells people what is wrong with it.
+		// cloud-init reports what is wrong with it.
 		b.sys.Log(kmsg.Warning, fmt.Sprintf("init: set host name %q: %v", hostname, err))
 		hostname = defaultHostname
 		err = b.sys.SetHostname(hostname)

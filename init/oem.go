@@ -14,7 +14,7 @@ import (
 )
 
 // oemLimit is how long to wait for an OEM device that was asked for. One with
-// the usual label is there by now, or there is none.
+// the usual label has appeared, or there is none.
 const oemLimit = 10 * time.Second
 
 // mountOEM mounts what the maker of the machine adds to the configuration

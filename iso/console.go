@@ -20,8 +20,8 @@ import (
 	"github.com/bulkhead-os/bulkhead/iso/layer"
 )
 
-// dockerGroup is the line of the group docker, with the id that it has in all
-// images, from before packages make groups of their own.
+// dockerGroup is the line of the group docker, with its id in all images. It is
+// there before packages make groups of their own.
 const dockerGroup = "docker:x:999:"
 
 // BuildConsole makes the console that is a whole Debian: an archive beside the

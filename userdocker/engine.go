@@ -179,7 +179,7 @@ func (e *engine) look(dataRoot string) error {
 	if !e.runsAsAsked() {
 		return nil
 	}
-	_ = milestone.UserReloading.Clear() // mostly nobody has asked
+	_ = milestone.UserReloading.Clear() // usually there is no request
 	if !e.configured && e.hasAll() {
 		e.configured = true
 		if err := milestone.UserConfigured.Set(""); err != nil {

@@ -111,7 +111,7 @@ func checkDriver(v any, has onDisk) (any, string) {
 		if !has.snapshots {
 			return v, "" // nothing to lose sight of
 		}
-		return nil, driver + " would hide the images and containers that there are: containerd keeps them, in overlayfs"
+		return nil, driver + " would hide the existing images and containers: containerd keeps them, in overlayfs"
 	}
 	return nil, fmt.Sprintf("the engine has no %v; it keeps images in overlayfs", v)
 }
@@ -123,7 +123,7 @@ func checkFeatures(v any, has onDisk) (any, string) {
 	}
 	rest := maps.Clone(features)
 	delete(rest, "containerd-snapshotter")
-	return rest, "containerd-snapshotter: false would hide the images and containers that there are"
+	return rest, "containerd-snapshotter: false would hide the existing images and containers"
 }
 
 func checkLogDriver(v any, _ onDisk) (any, string) {

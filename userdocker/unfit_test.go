@@ -27,11 +27,11 @@ func TestFit(t *testing.T) {
 		{"remapped users that are there", `{"userns-remap": "default"}`, onDisk{subordinates: true}, `{"userns-remap": "default"}`, nil},
 		{"overlay2 on a new machine", `{"storage-driver": "overlay2"}`, fresh, `{"storage-driver": "overlay2"}`, nil},
 		{"overlay2 beside containerd's images", `{"storage-driver": "overlay2"}`, used, `{}`,
-			[]string{"f: storage-driver: left out: overlay2 would hide the images and containers that there are: containerd keeps them, in overlayfs"}},
+			[]string{"f: storage-driver: left out: overlay2 would hide the existing images and containers: containerd keeps them, in overlayfs"}},
 		{"overlay2 where it is in use", `{"storage-driver": "overlay2", "features": {"containerd-snapshotter": false}}`, old,
 			`{"storage-driver": "overlay2", "features": {"containerd-snapshotter": false}}`, nil},
 		{"the other way to overlay2", `{"features": {"containerd-snapshotter": false, "buildkit": true}}`, used, `{"features": {"buildkit": true}}`,
-			[]string{"f: features: left out: containerd-snapshotter: false would hide the images and containers that there are"}},
+			[]string{"f: features: left out: containerd-snapshotter: false would hide the existing images and containers"}},
 		{"a driver that is no more", `{"storage-driver": "devicemapper", "storage-opts": ["dm.basesize=20G"]}`, fresh, `{}`, []string{
 			"f: storage-driver: left out: the engine has no devicemapper; it keeps images in overlayfs",
 			"f: storage-opts: left out: an option of a storage driver that this engine does not have"}},

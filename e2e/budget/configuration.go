@@ -15,7 +15,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/e2e/qemutest"
 )
 
-// sample is the largest configuration that there is, from the root of the
+// sample is the largest configuration, from the root of the
 // repository.
 const sample = "os-config/testdata/rancheros/everything.yml"
 

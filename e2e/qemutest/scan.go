@@ -42,7 +42,7 @@ func (e *TroubleError) Error() string {
 	return fmt.Sprintf("trouble on the console: %s", e.Line)
 }
 
-// scan returns the trouble a console line tells of, if any, except what one of
+// scan returns the trouble that a console line reports, if any, except what one of
 // the allowed patterns matches.
 func scan(line string, allow []*regexp.Regexp) error {
 	if !trouble.MatchString(line) {

@@ -41,7 +41,7 @@ const (
 )
 
 // OpenWriteLog opens a log, which may still grow. base is a copy of the disk
-// from before the machine started; Settle changes it.
+// as it was when the machine started; Settle changes it.
 func OpenWriteLog(path, base string) (*WriteLog, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -94,7 +94,7 @@ func (c *console) changeAccounts(ctx context.Context, before []osconfig.Config) 
 	return carryOut(ctx, plan.Since(old...))
 }
 
-// planAccounts makes the plan for the accounts that there are.
+// planAccounts makes the plan for the existing accounts.
 func planAccounts(cfg osconfig.Config) (accounts.Plan, error) {
 	db, err := accounts.Read("/", accounts.Homes(cfg)...)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 
-// finish tells that the machine is configured, and ends it if the
+// finish announces that the machine is configured, and ends it if the
 // configuration says so.
 func (c *console) finish(ctx context.Context) error {
 	if c.cfg.FinalMessage == "" && c.cfg.PowerState.Mode == "" {

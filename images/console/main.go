@@ -125,7 +125,7 @@ const remoteMargin = 135 * time.Second
 
 // configuration loads the configuration as soon as cloud-init has read all of
 // it. What needs no network has been read before this service starts.
-// cloud-init tells people about the problems.
+// cloud-init reports the problems.
 func configuration(ctx context.Context, log *slog.Logger, kernelLine string) osconfig.Config {
 	for {
 		complete := milestone.CloudInitDone.Reached()
@@ -138,7 +138,7 @@ func configuration(ctx context.Context, log *slog.Logger, kernelLine string) osc
 		}
 		limit := remoteMargin + time.Duration(cfg.Rancher.CloudInit.Timeout)*time.Second
 		if err := wait.For(ctx, limit, milestone.CloudInitDone, nil); err != nil {
-			log.Warn("go on with the configuration that there is", "err", err)
+			log.Warn("go on with the configuration read so far", "err", err)
 			return cfg
 		}
 	}

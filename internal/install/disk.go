@@ -69,7 +69,7 @@ func (c Content) String() string {
 	return what
 }
 
-// meanings tells people about what cannot be mounted as it is.
+// meanings explains what cannot be mounted as it is.
 var meanings = map[string]string{
 	"LVM2_member":       "part of a volume group",
 	"linux_raid_member": "part of a RAID",

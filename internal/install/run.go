@@ -123,7 +123,7 @@ func (r *run) clearTable() error {
 }
 
 // addPartitions makes the partitions known to the kernel, and forgets what was
-// in them: a slot of before must not be found in its old place.
+// in them: an earlier slot must not be found in its old place.
 func (r *run) addPartitions(context.Context) error {
 	for _, p := range r.Parts {
 		if err := zero(r.disk, p.Start, disklayout.MiB); err != nil {

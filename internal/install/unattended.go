@@ -18,7 +18,7 @@ type Wish struct {
 	Given string `json:"id"`
 }
 
-// Auto stands for the only disk that there is.
+// Auto stands for the only disk.
 const Auto = "auto"
 
 // ID names an installation: a disk that has it is not installed to again.

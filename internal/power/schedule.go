@@ -47,7 +47,7 @@ func (s Schedule) Notice() string {
 	return AsLine(s.Message) + fmt.Sprintf("The machine will %s at %s!", s.Action.Verb(), s.When())
 }
 
-// AsLine ends a text that there is.
+// AsLine ends a text with a line break, unless it is empty.
 func AsLine(text string) string {
 	if text == "" {
 		return ""

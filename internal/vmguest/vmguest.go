@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// ErrNoHypervisor means that there is no VMware hypervisor that answers.
+// ErrNoHypervisor means that no VMware hypervisor answers.
 var ErrNoHypervisor = errors.New("no VMware hypervisor answers")
 
 // Guestinfo returns the variable guestinfo.<key>, "" when it is not set.

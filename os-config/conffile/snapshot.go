@@ -15,7 +15,7 @@ import (
 
 // Snapshot copies all files that osconfig.Load reads below root into a
 // directory, below which Load finds the same configuration. The directory is
-// the one of before or the new one at any moment, and root's alone: there are
+// the previous or the new one at any moment, and root's alone: there are
 // secrets in it. A file that cannot be read is left out and told; its last
 // good copy is not.
 func Snapshot(root, dir string) error {

@@ -30,7 +30,7 @@ const (
 	Start    Verb = "start"
 	Stop     Verb = "stop" // and keep it so over reboots
 	Upgrade  Verb = "upgrade"
-	Rollback Verb = "rollback" // to the image of before the last upgrade
+	Rollback Verb = "rollback" // to the image before the last upgrade
 	Enable   Verb = "enable"   // another image, from the next boot on
 	// A further user engine, which the service is.
 	CreateEngine Verb = "create-engine"
@@ -142,7 +142,7 @@ func Serve(ctx context.Context, socket string, handle func(ctx context.Context, 
 }
 
 func serve(ctx context.Context, conn net.Conn, handle func(context.Context, Request, func(string)) error) {
-	// Whoever connects and says nothing must not hold up the end.
+	// A client that connects and says nothing must not delay the end.
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	out := json.NewEncoder(conn)
 	// A reader that is gone is no reason to stop half-way.

@@ -292,7 +292,7 @@ func TestEntriesAsAsked(t *testing.T) {
 			}
 		}
 		if slices.Contains(calls, "remove web") {
-			t.Error("the container from before is gone though there is no new one")
+			t.Error("the previous container is gone though there is no new one")
 		}
 	})
 }

@@ -25,7 +25,7 @@ const (
 	// steadyTime is how long a container without a health check has to go on
 	// running to be called healthy.
 	steadyTime = 5 * time.Second
-	// backLimit is the same for the container from before: a busy machine is
+	// backLimit is the same for the previous container: a busy machine is
 	// no reason to call it broken.
 	backLimit = 2 * time.Minute
 	// lostTries is how often in a row a service may fail with another image
@@ -163,9 +163,9 @@ func event(verb control.Verb, image string, err error) control.Event {
 	return e
 }
 
-// upgrade runs a service from another image. If that does not work the image
-// from before runs again. Only an image that works is recorded, so that whatever
-// happens meanwhile leads back as well.
+// upgrade runs a service from another image. If that does not work, the
+// previous image runs again. Only an image that works is recorded, so a crash or a
+// power cut meanwhile leads back as well.
 func (r *reconciler) upgrade(ctx context.Context, u *unit, req control.Request, progress func(string)) error {
 	image := req.Image
 	r.mu.Lock()

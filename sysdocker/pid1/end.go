@@ -209,8 +209,7 @@ func endProcesses(ctx context.Context) error {
 	return waitAlone(ctx)
 }
 
-// signalAll sends sig to all processes but this one. That there is none is no
-// error.
+// signalAll sends sig to all other processes, if there are any.
 func signalAll(sig unix.Signal) { _ = unix.Kill(-1, sig) }
 
 // waitAlone waits until this is the only process that is not the kernel's.

@@ -39,7 +39,7 @@ const maxFiles = 1 << 20
 
 // raiseLimits sets what systemd's docker.service sets: no limit for processes
 // and core dumps. The open files are syscall's Setrlimit on purpose: after
-// unix.Setrlimit, os/exec gives children the limit from before.
+// unix.Setrlimit, os/exec gives children the previous limit.
 func raiseLimits(context.Context) error {
 	unlimited := unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
 	return errors.Join(

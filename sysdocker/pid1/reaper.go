@@ -44,7 +44,7 @@ func (s *system) startReaper(ctx context.Context) error {
 				return
 			case <-time.After(reapAfter):
 			}
-			// Most were their parents' to wait for, who have done so by now.
+			// The parents of most have waited for them meanwhile.
 			if again = childIsDead(); !again {
 				continue
 			}

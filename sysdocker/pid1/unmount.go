@@ -125,7 +125,7 @@ func makeReadOnly(left []*mountinfo.Info) error {
 	for _, m := range left {
 		err := unix.Mount("", m.Mountpoint, "", unix.MS_REMOUNT|unix.MS_RDONLY, "")
 		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
-			continue // unmounted by now
+			continue // unmounted meanwhile
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s stays in use: %w", m.Mountpoint, err))

@@ -59,8 +59,8 @@ func (a Action) String() string {
 
 // Actions returns what leads from the containers of its daemon to a wanted one.
 // For a kept service the last action waits until it is ready. What can fail
-// because an image or a network is missing comes first, so that the container
-// from before runs until then. The error is that the container's name is taken.
+// because an image or a network is missing comes first, so that the previous
+// container runs until then. The error is that the container's name is taken.
 func Actions(w Want, have []dockerapi.Container) ([]Action, error) {
 	var actions []Action
 	add := func(kind Kind, container, reason string) {

@@ -180,7 +180,7 @@ func execute(ctx context.Context, dockerCli *command.DockerCli) error {
 				}
 				return err
 			}
-			// No such plugin: the tree says that there is no such command.
+			// No such plugin: the tree reports an unknown command.
 		}
 	}
 

@@ -23,7 +23,7 @@ func (p places) buildCommand() *cli.Command {
 	}
 	return &cli.Command{
 		Name: "build", Usage: "make the images of services that say how (build)", ArgsUsage: "[SERVICE...]",
-		Description: "ros service up runs them then; a container that has the image from before is not replaced: see rm.\n\n" +
+		Description: "ros service up runs them then; a container that has the previous image is not replaced: see rm.\n\n" +
 			"Examples:\n   sudo ros service build\n   sudo ros service build --no-cache web && sudo ros service rm -f web && sudo ros service up web",
 		Flags: flags, BashComplete: p.completeConfigured,
 		Action: p.serviceBuild,

@@ -53,7 +53,7 @@ func (p places) consoleCommand() *cli.Command {
 			{
 				Name: "switch", Usage: "run another console, if it works", ArgsUsage: consoleArgument,
 				Description: "All sessions of the console end, this one too; log in again after some seconds. A console that is not healthy\n" +
-					"within 30 seconds is replaced by the one from before: see ros service history console. User containers are\n" +
+					"within 30 seconds is replaced by the previous one: see ros service history console. User containers are\n" +
 					"not touched. Later boots have the new console.\n\n" +
 					"Examples:\n   sudo ros console switch debian\n   sudo ros console switch --yes ./console-debian.tar.zst",
 				Flags: []cli.Flag{yes}, BashComplete: p.completeConsoles(yes), Action: p.consoleSwitch,

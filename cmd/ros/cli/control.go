@@ -72,7 +72,7 @@ func (p places) upgradeCommand() *cli.Command {
 	return &cli.Command{
 		Name: "upgrade", Usage: "run an OS service from another image, if it works", ArgsUsage: "SERVICE [IMAGE|ARCHIVE]",
 		Description: "The image is one of System Docker, of a registry, or in an archive of docker save; without one it is the\n" +
-			"shipped image. Its container has 30 seconds to be healthy. Otherwise the image from before runs again, and the\n" +
+			"shipped image. Its container has 30 seconds to be healthy. Otherwise the previous image runs again, and the\n" +
 			"exit code is 1. Other services and user containers are not touched. See also rollback and history.\n\n" +
 			"Examples:\n   sudo ros service upgrade ntp ./ntp.tar\n   sudo ros service upgrade syslog registry.example.org/syslog:2\n   sudo ros service upgrade ntp",
 		BashComplete: p.completeServices(),

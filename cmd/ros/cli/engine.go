@@ -80,7 +80,7 @@ func (p places) engineCommand() *cli.Command {
 			{
 				Name: "switch", Usage: "run user Docker with another engine, if it works", ArgsUsage: "VERSION|IMAGE|ARCHIVE",
 				Description: "User containers go on running meanwhile: they keep processes, network and logs. An engine that is not\n" +
-					"healthy within 30 seconds is replaced by the one from before. Containers of an engine of another major\n" +
+					"healthy within 30 seconds is replaced by the previous one. Containers of an engine of another major\n" +
 					"version cannot be taken over: then nothing happens. With --force they stop, as when the machine goes down;\n" +
 					"the new engine has the same images, volumes and containers, and starts those with a restart policy.\n\n" +
 					"Examples:\n   sudo ros engine switch 29.8.1\n   sudo ros engine switch ./engine-29.7.0.tar\n" +
@@ -203,7 +203,7 @@ func (p places) engineEnable(c *cli.Context) error {
 	return nil
 }
 
-// engineRollback is ros service rollback of the engine, whose image from before
+// engineRollback is ros service rollback of the engine, whose previous image
 // may be as far away as any other.
 func (p places) engineRollback(c *cli.Context) error {
 	records, err := control.Read(p.records)

@@ -107,7 +107,7 @@ func (p places) serviceCommand() *cli.Command {
 				Action:       p.onService(func(c *cli.Context, d engine, s service) error { return d.Kill(c.Context, s.id) }),
 			},
 			p.upgradeCommand(),
-			p.verbCommand(control.Rollback, "run an OS service from the image of before its last upgrade"),
+			p.verbCommand(control.Rollback, "run an OS service from the image before its last upgrade"),
 			p.historyCommand(),
 			p.planCommand(),
 			p.configuredCommand(control.Up, "up", "make services of the configuration what it says now, and start those that ended"),

@@ -42,7 +42,7 @@ const (
 // A Runner does what a plan says, on the running system.
 type Runner struct {
 	Log *slog.Logger
-	// Report tells people what went wrong.
+	// Report shows people what went wrong.
 	Report func(text string)
 	// Once: mounts that fail are not tried again, which the report says otherwise.
 	Once bool

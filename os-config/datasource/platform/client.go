@@ -28,7 +28,7 @@ const (
 	maxRedirects  = 5
 )
 
-// ErrAbsent means that there is no such thing as was asked for.
+// ErrAbsent means that the server does not have what was asked for.
 var ErrAbsent = errors.New("not there")
 
 // A statusError is an answer that is none of those that have a meaning.

@@ -106,7 +106,7 @@ const linkLocal = "http://169.254.169.254"
 // every is what RancherOS meant by "*".
 var every = []string{"configdrive", "vmware", "ec2", "digitalocean", "packet", "gce", "cloudstack", "exoscale", "proxmox"}
 
-// ErrUnknown means that there is no source of a name.
+// ErrUnknown means that no source has this name.
 var ErrUnknown = errors.New("unknown source")
 
 // New returns the sources that an item of rancher.cloud_init.datasources
