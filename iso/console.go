@@ -55,7 +55,7 @@ func (b *builder) makeDebian(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cmd := mirrors.Bootstrap(ctx, b.debianTar(), listed(string(list)),
+	cmd := mirrors.Bootstrap(ctx, b.debianTar(), strings.Fields(strings.Join(debian.Lines(string(list)), " ")),
 		"--essential-hook=echo "+dockerGroup+" >>\"$1\"/etc/group",
 		"--customize-hook="+filepath.Join(dir, "setup")+" \"$1\" "+filepath.Dir(dir))
 	cmd.Env = append(os.Environ(), fmt.Sprintf("SOURCE_DATE_EPOCH=%d", b.source.Epoch))
@@ -64,16 +64,6 @@ func (b *builder) makeDebian(ctx context.Context) error {
 	}
 	b.noteSize(b.debianTar())
 	return nil
-}
-
-// listed returns the words of a list without comments.
-func listed(text string) []string {
-	var words []string
-	for line := range strings.Lines(text) {
-		line, _, _ = strings.Cut(line, "#")
-		words = append(words, strings.Fields(line)...)
-	}
-	return words
 }
 
 func (b *builder) makeConsole(ctx context.Context) error {

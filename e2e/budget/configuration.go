@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/bulkhead-os/bulkhead/e2e/qemutest"
+	"github.com/bulkhead-os/bulkhead/iso/command"
 )
 
 // sample is the largest configuration, from the root of the
@@ -68,17 +69,17 @@ func measureConfiguration(ctx context.Context, client *qemutest.Client) (c Confi
 }
 
 // onHost runs ros on this machine.
-func onHost(ctx context.Context, command string, stdin []byte) (time.Duration, error) {
+func onHost(ctx context.Context, arguments string, stdin []byte) (time.Duration, error) {
 	dir, err := os.MkdirTemp("", "budget-ros-*")
 	if err != nil {
 		return 0, err
 	}
 	defer os.RemoveAll(dir)
 	ros := filepath.Join(dir, "ros")
-	if err := quietly(exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", ros, "./cmd/ros")); err != nil {
+	if err := command.Run(exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", ros, "./cmd/ros")); err != nil {
 		return 0, err
 	}
-	cmd := exec.CommandContext(ctx, ros, strings.Fields(command)...)
+	cmd := exec.CommandContext(ctx, ros, strings.Fields(arguments)...)
 	cmd.Stdin = bytes.NewReader(stdin)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/bulkhead-os/bulkhead/iso/command"
 	"github.com/bulkhead-os/bulkhead/iso/debian"
 )
 
@@ -90,13 +91,13 @@ func build(ctx context.Context, work string) error {
 		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w",
 			"-tags", p.tags, "-o", bin+"/", p.pkg)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if err := quietly(cmd); err != nil {
+		if err := command.Run(cmd); err != nil {
 			return err
 		}
 	}
 	runc := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
 		"-ldflags", "-s -w -extldflags -static", "-tags", "seccomp", "-o", bin+"/", "github.com/opencontainers/runc")
-	if err := quietly(runc); err != nil {
+	if err := command.Run(runc); err != nil {
 		return err
 	}
 	mirrors, err := debian.FindMirrors(ctx, os.Getenv)
@@ -107,7 +108,7 @@ func build(ctx context.Context, work string) error {
 	if err := os.WriteFile(hook, []byte(setup), 0o755); err != nil {
 		return err
 	}
-	return quietly(mirrors.Bootstrap(ctx, filepath.Join(work, "root"), packages,
+	return command.Run(mirrors.Bootstrap(ctx, filepath.Join(work, "root"), packages,
 		"--customize-hook=cp "+bin+"/* \"$1\"/usr/local/bin/", "--customize-hook="+hook))
 }
 
@@ -119,19 +120,9 @@ func pack(ctx context.Context, work, dir string) error {
 		if err != nil || len(found) != 1 {
 			return fmt.Errorf("peer: %d files match /boot/%s", len(found), pattern)
 		}
-		if err := quietly(exec.CommandContext(ctx, "cp", found[0], filepath.Join(dir, name))); err != nil {
+		if err := command.Run(exec.CommandContext(ctx, "cp", found[0], filepath.Join(dir, name))); err != nil {
 			return err
 		}
 	}
-	return quietly(exec.CommandContext(ctx, "mkfs.ext4", "-q", "-L", "PEER", "-d", root, filepath.Join(dir, "disk.img"), "4G"))
-}
-
-// quietly runs a command and puts the end of what it said into the error.
-func quietly(cmd *exec.Cmd) error {
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		text := strings.TrimSpace(string(out))
-		return fmt.Errorf("%s: %w: %s", cmd.Args[0], err, text[max(0, len(text)-1000):])
-	}
-	return nil
+	return command.Run(exec.CommandContext(ctx, "mkfs.ext4", "-q", "-L", "PEER", "-d", root, filepath.Join(dir, "disk.img"), "4G"))
 }

@@ -108,7 +108,7 @@ Acquire::ForceHash "SHA256";
 // a version that satisfies every dependency.
 func status(list string) string {
 	var b strings.Builder
-	for _, line := range lines(list) {
+	for _, line := range Lines(list) {
 		f := strings.Fields(line)
 		fmt.Fprintf(&b, "Package: %s\nStatus: install ok installed\nVersion: 9999:0\nArchitecture: amd64\n"+
 			"Multi-Arch: allowed\nMaintainer: none\nDescription: assumed\n", f[0])
@@ -120,8 +120,8 @@ func status(list string) string {
 	return b.String()
 }
 
-// lines returns the non-empty lines of a list without comments.
-func lines(list string) []string {
+// Lines returns the non-empty lines of a list without comments.
+func Lines(list string) []string {
 	var out []string
 	for line := range strings.Lines(list) {
 		line, _, _ = strings.Cut(line, "#")

@@ -28,21 +28,10 @@ var (
 )
 
 // Build are the names of the packages that the build runs.
-func Build() []string { return listed(buildList) }
+func Build() []string { return debian.Lines(buildList) }
 
 // Machine are the names of the packages that start virtual machines.
-func Machine() []string { return listed(machineList) }
-
-// listed returns the lines of a list without comments.
-func listed(text string) []string {
-	var names []string
-	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
-			names = append(names, line)
-		}
-	}
-	return names
-}
+func Machine() []string { return debian.Lines(machineList) }
 
 // Tools is a tree of unpacked packages.
 type Tools struct {

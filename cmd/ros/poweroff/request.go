@@ -68,12 +68,10 @@ func parse(args []string) (request, error) {
 			req.help = true
 		case "--force", "-f", "-ff":
 			req.force = true
-		case "--halt":
-			req.action = power.Halt
-		case "--poweroff", "-p":
+		case "--halt", "--poweroff", "--reboot":
+			req.action = longAction(arg)
+		case "-p":
 			req.action = power.PowerOff
-		case "--reboot":
-			req.action = power.Reboot
 		case "-w", "--wtmp-only":
 			req.nothing = true
 		case "-d", "--no-wtmp", "-n", "--no-sync", "--no-wall", "-i":
@@ -83,6 +81,11 @@ func parse(args []string) (request, error) {
 		}
 	}
 	return req, nil
+}
+
+// longAction is the action that a long option names.
+func longAction(option string) power.Action {
+	return power.Action(strings.TrimPrefix(option, "--"))
 }
 
 // parseShutdown differs from the others: -h is --poweroff, -H is --halt, there
@@ -119,12 +122,8 @@ func (req *request) option(arg string) error {
 	switch arg {
 	case "--help":
 		req.help = true
-	case "--halt":
-		req.action = power.Halt
-	case "--poweroff":
-		req.action = power.PowerOff
-	case "--reboot":
-		req.action = power.Reboot
+	case "--halt", "--poweroff", "--reboot":
+		req.action = longAction(arg)
 	case "--force":
 		req.force = true
 	case "--no-wall":

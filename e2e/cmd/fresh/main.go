@@ -19,6 +19,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/bulkhead-os/bulkhead/iso/command"
 	"github.com/bulkhead-os/bulkhead/iso/debian"
 )
 
@@ -101,14 +102,14 @@ func (m machine) install(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := quietly(cmd); err != nil {
+		if err := command.Run(cmd); err != nil {
 			return err
 		}
 		if err := os.Rename(archive+".part.tar", archive); err != nil {
 			return err
 		}
 	}
-	if err := quietly(exec.CommandContext(ctx, "tar", "-C", m.root, "--exclude=./dev/*", "-xf", archive)); err != nil {
+	if err := command.Run(exec.CommandContext(ctx, "tar", "-C", m.root, "--exclude=./dev/*", "-xf", archive)); err != nil {
 		return err
 	}
 	for _, file := range []string{"/etc/resolv.conf", "/etc/hosts"} {
@@ -152,7 +153,7 @@ func (m machine) bootstrap(ctx context.Context, archive string) (*exec.Cmd, erro
 // in it and not yet committed.
 func (m machine) cloneRepository(ctx context.Context) error {
 	to := filepath.Join(m.root, clone)
-	if err := quietly(exec.CommandContext(ctx, "git", "clone", "--quiet", "--no-hardlinks", ".", to)); err != nil {
+	if err := command.Run(exec.CommandContext(ctx, "git", "clone", "--quiet", "--no-hardlinks", ".", to)); err != nil {
 		return err
 	}
 	changed, err := exec.CommandContext(ctx, "git", "ls-files", "-z", "--modified", "--others", "--deleted", "--exclude-standard").Output()
@@ -169,7 +170,7 @@ func (m machine) cloneRepository(ctx context.Context) error {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(to, name)), 0o755); err != nil {
 			return err
 		}
-		if err := quietly(exec.CommandContext(ctx, "cp", "-a", name, filepath.Join(to, name))); err != nil {
+		if err := command.Run(exec.CommandContext(ctx, "cp", "-a", name, filepath.Join(to, name))); err != nil {
 			return err
 		}
 	}
@@ -220,13 +221,4 @@ func (m machine) command(ctx context.Context, folders []string, argv ...string) 
 		}
 	}
 	return exec.CommandContext(ctx, "unshare", append(args, argv...)...)
-}
-
-// quietly runs a command and puts what it said into the error.
-func quietly(cmd *exec.Cmd) error {
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, bytes.TrimSpace(out))
-	}
-	return nil
 }
