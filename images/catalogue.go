@@ -5,6 +5,8 @@ import (
 	"embed"
 	"io/fs"
 	"path"
+
+	"go.yaml.in/yaml/v3"
 )
 
 //go:embed catalogue/*.yml
@@ -30,6 +32,19 @@ func Catalogue(name, version string) ([]byte, error) {
 	}
 	text, err := fs.ReadFile(catalogue, path.Join("catalogue", name+".yml"))
 	return bytes.ReplaceAll(text, []byte(":VERSION"), []byte(":"+version)), err
+}
+
+// CatalogueReasons says, per privilege, why a service of the catalogue needs it,
+// as Service.Reason does of OS services. It is nil for a name of no such file.
+func CatalogueReasons(name string) map[string]string {
+	var file struct {
+		Reason map[string]string `yaml:"x-reason"`
+	}
+	text, err := fs.ReadFile(catalogue, path.Join("catalogue", name+".yml"))
+	if err != nil || yaml.Unmarshal(text, &file) != nil { // a test reads each file
+		return nil
+	}
+	return file.Reason
 }
 
 // CatalogueNames are the names of all such files.

@@ -1,12 +1,15 @@
 package images
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
 )
 
 func TestShippedDeclarations(t *testing.T) {
@@ -105,5 +108,41 @@ func TestOptional(t *testing.T) {
 	}
 	if IsOptional("node-exporter") {
 		t.Error("node-exporter is on the medium")
+	}
+}
+
+// TestCatalogueReasons: each privilege of a service in the catalogue has a
+// reason, and each reason its privilege.
+func TestCatalogueReasons(t *testing.T) {
+	names := CatalogueNames()
+	if len(names) < 5 {
+		t.Fatalf("catalogue: %v", names)
+	}
+	for _, name := range names {
+		text, err := Catalogue(name, "1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var file struct {
+			Services map[string]struct {
+				Privileged  bool
+				Pid         string
+				CapAdd      []string `yaml:"cap_add"`
+				CapDrop     []string `yaml:"cap_drop"`
+				SecurityOpt []string `yaml:"security_opt"`
+			}
+		}
+		if err := yaml.Unmarshal(text, &file); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		s, ok := file.Services[name]
+		if !ok || len(file.Services) != 1 || !slices.Equal(s.CapDrop, []string{"ALL"}) {
+			t.Errorf("%s: want one service of this name, without Docker's own capabilities", name)
+		}
+		options := slices.DeleteFunc(s.SecurityOpt, func(o string) bool { return strings.HasPrefix(o, "no-new-privileges") })
+		want := Privileges(s.Privileged, s.Pid == "host", false, s.CapAdd, options)
+		if got := slices.Sorted(maps.Keys(CatalogueReasons(name))); !slices.Equal(got, want) {
+			t.Errorf("%s: reasons for %v; privileges are %v", name, got, want)
+		}
 	}
 }

@@ -78,7 +78,9 @@ func (p places) audit(ctx context.Context) ([]audited, error) {
 		if a.Rights, err = daemon.Rights(ctx, s.id); err != nil {
 			return nil, err
 		}
-		if !s.Configured {
+		if s.Configured {
+			a.explain(images.CatalogueReasons(s.Name))
+		} else {
 			var reasons map[string]string // none for what is no service
 			if i := slices.IndexFunc(decls, func(d images.Declaration) bool { return d.Name == s.Name }); i >= 0 {
 				reasons = decls[i].Service.Reason
@@ -113,18 +115,25 @@ func (p places) declarations() ([]images.Declaration, error) {
 // for containers that share namespaces, and for SELinux, which is not there.
 var harmless = []string{"no-new-privileges", "label=disable"}
 
-// judge looks for the reasons of what a service may do.
-func (a *audited) judge(reasons map[string]string) {
+// explain adds the reasons for the privileges of a service, and returns the
+// privileges without one.
+func (a *audited) explain(reasons map[string]string) (missing []string) {
 	r := a.Rights
 	opts := slices.DeleteFunc(slices.Clone(r.SecurityOpt), func(o string) bool { return slices.Contains(harmless, o) })
 	for _, privilege := range images.Privileges(r.Privileged, slices.Contains(r.HostNamespaces, "pid"), r.NetSysctls, r.CapAdd, opts) {
 		if reason := reasons[privilege]; reason != "" {
 			a.Reasons[privilege] = reason
 		} else {
-			a.Missing = append(a.Missing, privilege)
+			missing = append(missing, privilege)
 		}
 	}
-	if !r.Privileged && !r.AllDropped {
+	return missing
+}
+
+// judge is explain for a service whose privileges all need a reason.
+func (a *audited) judge(reasons map[string]string) {
+	a.Missing = append(a.Missing, a.explain(reasons)...)
+	if r := a.Rights; !r.Privileged && !r.AllDropped {
 		a.Missing = append(a.Missing, "Docker's own capabilities")
 	}
 }
