@@ -6,6 +6,7 @@
 package images
 
 import (
+	"cmp"
 	"embed"
 	"time"
 )
@@ -144,7 +145,7 @@ type Service struct {
 	Reason map[string]string `yaml:"x-reason"`
 }
 
-// Healthcheck is Docker's HEALTHCHECK.
+// Healthcheck is Docker's HEALTHCHECK; setDefaults has the usual times.
 type Healthcheck struct {
 	Test          []string `yaml:"test"`
 	Interval      Duration `yaml:"interval"`
@@ -152,6 +153,19 @@ type Healthcheck struct {
 	Retries       int      `yaml:"retries"`
 	StartPeriod   Duration `yaml:"start_period"`
 	StartInterval Duration `yaml:"start_interval"`
+}
+
+// setDefaults sets the times that a health check leaves out. A busy machine is
+// not a broken service, so they are long.
+func (h *Healthcheck) setDefaults() {
+	if h == nil {
+		return
+	}
+	h.Interval = cmp.Or(h.Interval, Duration(time.Minute))
+	h.Timeout = cmp.Or(h.Timeout, Duration(time.Minute))
+	h.Retries = cmp.Or(h.Retries, 3)
+	h.StartPeriod = cmp.Or(h.StartPeriod, Duration(time.Minute))
+	h.StartInterval = cmp.Or(h.StartInterval, Duration(5*time.Second))
 }
 
 // Ready is a condition seen from the host. Exactly one of Socket,

@@ -41,6 +41,7 @@ func load(fsys fs.FS) ([]Declaration, error) {
 			errs = append(errs, err)
 			continue
 		}
+		d.Service.Healthcheck.setDefaults()
 		decls = append(decls, d)
 	}
 	errs = append(errs, validate(decls)...)
