@@ -141,12 +141,9 @@ func freeInitramfs(_ context.Context, b *boot) error {
 	return b.sys.FreeInitramfs()
 }
 
-// systemEngine is the binary that carries on as PID 1, and engineName what
-// tells it that it is the system tier's.
-const (
-	systemEngine = layout.EngineBin + "/dockerd"
-	engineName   = "system-dockerd"
-)
+// systemEngine is the binary that carries on as PID 1. It is the system tier's
+// when it is called layout.SystemInit.
+const systemEngine = layout.EngineBin + "/dockerd"
 
 // prefetch begins to read the engine into memory. Page by page, as it is run,
 // it would come from the medium several times more slowly.
@@ -162,6 +159,6 @@ func handOver(_ context.Context, b *boot) error {
 	// No one reports the step after it.
 	b.record("hand-over", nil)
 	b.sys.Log(kmsg.Info, "init: hand over to "+systemEngine)
-	err := b.sys.Exec(systemEngine, []string{engineName}, environment)
+	err := b.sys.Exec(systemEngine, []string{layout.SystemInit}, environment)
 	return fmt.Errorf("exec %s: %w", systemEngine, err)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/cmd/engine/dockercli"
 	"github.com/bulkhead-os/bulkhead/cmd/engine/plugins"
 	"github.com/bulkhead-os/bulkhead/internal/idle"
+	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/sysdocker/pid1"
 )
 
@@ -32,7 +33,7 @@ func main() {
 
 func run(name string) int {
 	switch name {
-	case pid1.Name:
+	case layout.SystemInit:
 		return pid1.Main()
 	case "dockerd":
 		return dockerd()

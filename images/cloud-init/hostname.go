@@ -11,10 +11,6 @@ import (
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 
-// hostnameSysctl is the host's /proc/sys/kernel/hostname, bound by the
-// declaration: unlike sethostname(2) it takes no capability.
-const hostnameSysctl = "/run/host/hostname"
-
 // SetHostname names the machine, by a file that is the kernel's
 // /proc/sys/kernel/hostname. A name that the network service got for a machine
 // nobody named stays, should this service start again.

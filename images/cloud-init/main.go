@@ -222,7 +222,7 @@ func (s *service) apply() []osconfig.Problem {
 	}
 	s.steps.Record("load", start, err)
 	for _, err := range []error{
-		s.steps.Run("hostname", func() error { return SetHostname(cfg, hostnameSysctl) }),
+		s.steps.Run("hostname", func() error { return SetHostname(cfg, layout.HostHostname) }),
 		s.steps.Run("system", func() error { return errors.Join(WriteSystem(cfg), announceDisks(cfg)) }),
 	} {
 		if err != nil {

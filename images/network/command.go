@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/bulkhead-os/bulkhead/internal/layout"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 
@@ -18,8 +19,6 @@ const (
 	dhcpcd = "/usr/sbin/dhcpcd"
 	// shippedConfig is the fixed part of dhcpcd's configuration.
 	shippedConfig = "/etc/dhcpcd.conf"
-	// clientConfig is the whole of it; there is none while nobody needs dhcpcd.
-	clientConfig = "/run/dhcpcd.conf"
 	// clientStop bounds dhcpcd's end.
 	clientStop = 5 * time.Second
 	// commandLimit bounds a command of the configuration.
@@ -44,9 +43,9 @@ func (c *client) configure(text string) error {
 	c.stop()
 	c.text = text
 	if text == "" {
-		return os.Remove(clientConfig)
+		return os.Remove(layout.DHCPConfig)
 	}
-	if err := os.WriteFile(clientConfig, []byte(text), 0o644); err != nil {
+	if err := os.WriteFile(layout.DHCPConfig, []byte(text), 0o644); err != nil {
 		return err
 	}
 	return c.start()
@@ -54,7 +53,7 @@ func (c *client) configure(text string) error {
 
 // start runs dhcpcd in the foreground, with all messages on standard error.
 func (c *client) start() error {
-	cmd := exec.Command(dhcpcd, "--nobackground", "--config", clientConfig)
+	cmd := exec.Command(dhcpcd, "--nobackground", "--config", layout.DHCPConfig)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	if err := cmd.Start(); err != nil {

@@ -19,10 +19,6 @@ import (
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 
-// hostnameSysctl is the host's /proc/sys/kernel/hostname, bound by the
-// declaration: unlike sethostname(2) it takes no capability.
-const hostnameSysctl = "/run/host/hostname"
-
 // staticFacts is the file with what the configuration says. Those of protocols
 // have a name of two parts.
 const staticFacts = "static.json"
@@ -38,7 +34,7 @@ type publisher struct {
 func newPublisher(log *slog.Logger) *publisher {
 	return &publisher{
 		log: log, dir: layout.NetworkDir, ready: milestone.NetworkReady, etc: layout.EtcDir, ntp: layout.NTPDir,
-		hostname: hostnameSysctl, links: "/sys/class/net", plans: layout.NetworkLinks,
+		hostname: layout.HostHostname, links: "/sys/class/net", plans: layout.NetworkLinks,
 	}
 }
 

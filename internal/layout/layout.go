@@ -168,6 +168,11 @@ const (
 	// ShutdownSchedule is the end of the machine that is still to come
 	// (power.Schedule).
 	ShutdownSchedule = RunDir + "/shutdown-scheduled"
+	// HostHostname is the host's /proc/sys/kernel/hostname in the containers that
+	// set it: unlike sethostname(2) it takes no capability.
+	HostHostname = "/run/host/hostname"
+	// DHCPConfig is dhcpcd's configuration; absent while no interface uses DHCP.
+	DHCPConfig = "/run/dhcpcd.conf"
 	// SyslogSocket is where rsyslog listens; /dev/log links to it.
 	SyslogDir    = "/run/syslog"
 	SyslogSocket = SyslogDir + "/log"
@@ -175,6 +180,9 @@ const (
 
 // The system tier.
 const (
+	// SystemInit is argv[0] of PID 1: /init calls the engine by it, and programs
+	// recognise PID 1 as ours by it.
+	SystemInit             = "system-dockerd"
 	SystemSocket           = "/run/system-docker.sock"
 	SystemDataRoot         = "/var/lib/system-docker"
 	SystemExecRoot         = "/run/system-docker"

@@ -276,7 +276,7 @@ func bootHelper() error {
 		return err
 	}
 	path := filepath.Join(layout.EngineBin, "dockerd")
-	return syscall.Exec(path, []string{Name}, []string{"PATH=" + layout.EngineBin + ":/usr/sbin:/usr/bin:/sbin:/bin"})
+	return syscall.Exec(path, []string{layout.SystemInit}, []string{"PATH=" + layout.EngineBin + ":/usr/sbin:/usr/bin:/sbin:/bin"})
 }
 
 func must(t *testing.T, err error) {

@@ -23,10 +23,6 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 )
 
-// Name is argv[0] of the system tier's PID 1: /init calls the engine by it,
-// and programs recognise PID 1 as ours by it.
-const Name = "system-dockerd"
-
 // system is the state of PID 1.
 type system struct {
 	attempt  attempt
@@ -60,7 +56,7 @@ type failure struct {
 // not PID 1.
 func Main() int {
 	if os.Getpid() != 1 {
-		fmt.Fprintf(os.Stderr, "%s: has to be PID 1; to start a daemon of your own, use dockerd\n", Name)
+		fmt.Fprintf(os.Stderr, "%s: has to be PID 1; to start a daemon of your own, use dockerd\n", layout.SystemInit)
 		return 1
 	}
 	s := newSystem(attemptFromEnv(os.Getenv(attemptEnv)))

@@ -117,7 +117,7 @@ func (s *system) restart(a attempt) error {
 	// By this path, for the kernel takes the process's name from it.
 	path := filepath.Join(layout.EngineBin, "dockerd")
 	env := append(without(os.Environ(), attemptEnv), attemptEnv+"="+string(a))
-	return fmt.Errorf("exec %s: %w", path, syscall.Exec(path, []string{Name}, env))
+	return fmt.Errorf("exec %s: %w", path, syscall.Exec(path, []string{layout.SystemInit}, env))
 }
 
 func without(env []string, name string) []string {

@@ -12,14 +12,11 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 )
 
-// dhcpcdConfig is there while an interface needs the DHCP client.
-const dhcpcdConfig = "/run/dhcpcd.conf"
-
 // network holds when dhcpcd answers, if it has work, and no plugged-in
 // interface that needs an address has none. A machine without any has a
 // healthy network service.
 func network(ctx context.Context) error {
-	if _, err := os.Stat(dhcpcdConfig); err == nil {
+	if _, err := os.Stat(layout.DHCPConfig); err == nil {
 		if err := socket("unix", "/run/dhcpcd/sock")(ctx); err != nil {
 			return err
 		}

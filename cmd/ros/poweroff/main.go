@@ -180,9 +180,6 @@ func (m machine) signal(sig syscall.Signal) error {
 	return nil
 }
 
-// initName is argv[0] of Bulkhead's PID 1, the name that /init calls it by.
-const initName = "system-dockerd"
-
 // checkInit makes sure that PID 1 is ours. In a container with a PID namespace
 // of its own it is some other program, which would take the signal in its own way.
 func (m machine) checkInit() error {
@@ -191,7 +188,7 @@ func (m machine) checkInit() error {
 		return err
 	}
 	argv0, _, _ := bytes.Cut(cmdline, []byte{0})
-	if filepath.Base(string(argv0)) != initName {
+	if filepath.Base(string(argv0)) != layout.SystemInit {
 		return fmt.Errorf("PID 1 is %q, not Bulkhead's system Docker; run this on the host or in a container with its PID namespace", argv0)
 	}
 	return nil
