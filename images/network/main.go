@@ -33,7 +33,10 @@ func Main([]string) int {
 	if err := setDefaults(); err != nil {
 		log.Warn("kernel settings", "err", err)
 	}
+	first := newPrecedence(log)
+	go first.keep(ctx)
 	s := &service{
+		own: first.of,
 		log: log, kernel: kernel{}, dhcpcd: &client{log: log}, shipped: shippedConfig,
 		files: newPublisher(log), run: runCommand,
 		load: func() (osconfig.Config, error) {

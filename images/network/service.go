@@ -38,6 +38,8 @@ type service struct {
 	files   *publisher
 	run     func(ctx context.Context, command osconfig.Command, iface string) error
 	load    func() (osconfig.Config, error)
+	// own is told which interfaces are the machine's.
+	own func([]Target)
 
 	cfg osconfig.Network
 	// hooked are the interfaces whose commands have run.
@@ -146,6 +148,7 @@ func (s *service) apply(ctx context.Context) error {
 	if !slices.ContainsFunc(targets, func(t Target) bool { return t.Name == "lo" }) {
 		targets = append(targets, Target{Name: "lo"})
 	}
+	s.own(targets)
 	for _, a := range structure(targets, links) {
 		s.do(a)
 	}
