@@ -96,6 +96,9 @@ func run(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	cfg := configuration(ctx, log, string(kernelLine))
+	if err := limitLogins("/proc/sys/kernel/threads-max"); err != nil {
+		log.Warn("logins have no limit of processes", "err", err)
+	}
 	c := &console{log: log, cfg: cfg, kernelLine: string(kernelLine), output: commandsLog}
 	c.steps = bootlog.Recorder{Log: log, File: layout.BootEvents, Phase: "console"}
 	c.runSteps(ctx, c.before())

@@ -66,6 +66,18 @@ var sysctls = []sysctl{
 	{"fs/inotify/max_user_instances", "8192"},
 	{"fs/inotify/max_user_watches", "524288"},
 	{"kernel/pid_max", "4194304"},
+	// The table of neighbours is one for all network namespaces: a container that
+	// asks for every address of its network must not keep the machine from finding
+	// its gateway.
+	{"net/ipv4/neigh/default/gc_thresh1", "4096"},
+	{"net/ipv4/neigh/default/gc_thresh2", "32768"},
+	{"net/ipv4/neigh/default/gc_thresh3", "131072"},
+	{"net/ipv6/neigh/default/gc_thresh1", "4096"},
+	{"net/ipv6/neigh/default/gc_thresh2", "32768"},
+	{"net/ipv6/neigh/default/gc_thresh3", "131072"},
+	// Real-time processes of containers (--ulimit rtprio) leave others more than
+	// the kernel's 5 %.
+	{"kernel/sched_rt_runtime_us", "700000"},
 	// Search engines and databases map many files.
 	{"vm/max_map_count", "1048576"},
 	// A dead PID 1 must not leave a dead machine: restart after 10 s.
