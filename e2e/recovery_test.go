@@ -29,7 +29,7 @@ func TestKillAnything(t *testing.T) {
 
 	// In the docker container and among the user's shims are the user tier's
 	// processes, and no other.
-	const tier = `for p in $(pgrep -x %s); do [ $p != 1 ] && %s grep -q -e "$(system-docker inspect -f '{{.Id}}' docker)" -e /user-shims/ /proc/$p/cgroup && echo $p; done; true`
+	const tier = `for p in $(pgrep -x %s); do [ $p != 1 ] && %s grep -q -e "$(system-docker inspect -f '{{.Id}}' docker)" -e /user-tier/shims/ /proc/$p/cgroup && echo $p; done; true`
 	tests := []struct {
 		name, victim string
 	}{

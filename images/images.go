@@ -39,6 +39,11 @@ const (
 // keep their own files over reboots although the service's do not.
 const LabelKept = "io.bulkhead.kept"
 
+// DefaultOomScore is how readily the kernel ends an OS service for want of
+// memory: after all of the user tier and what people run in their logins, and
+// before the engine that runs it.
+const DefaultOomScore = -800
+
 // A Declaration is one service.yml.
 type Declaration struct {
 	// Name is the folder's name; image, container and service share it.
@@ -112,9 +117,13 @@ type Service struct {
 	StopGracePeriod Duration `yaml:"stop_grace_period"`
 	StopSignal      string   `yaml:"stop_signal"`
 	// MemLimit is a size such as "64m"; empty means none.
-	MemLimit    string `yaml:"mem_limit"`
-	OomScoreAdj int    `yaml:"oom_score_adj"`
-	PidsLimit   int64  `yaml:"pids_limit"`
+	MemLimit string `yaml:"mem_limit"`
+	// OomScoreAdj is DefaultOomScore when it is not there.
+	OomScoreAdj *int  `yaml:"oom_score_adj"`
+	PidsLimit   int64 `yaml:"pids_limit"`
+	// CgroupParent is the parent of the container's cgroup; that of the OS
+	// services when empty.
+	CgroupParent string `yaml:"cgroup_parent"`
 	// Restart is "always" (default: the orchestrator starts it again when it
 	// ends) or "no": it runs once per boot and must exit 0.
 	Restart string `yaml:"restart"`
@@ -143,6 +152,14 @@ type Service struct {
 	// security_opt (keys: "privileged", "pid", "x-net-sysctls", capability
 	// names, the option).
 	Reason map[string]string `yaml:"x-reason"`
+}
+
+// OomScore is the container's score for the kernel's OOM killer.
+func (s Service) OomScore() int {
+	if s.OomScoreAdj == nil {
+		return DefaultOomScore
+	}
+	return *s.OomScoreAdj
 }
 
 // Healthcheck is Docker's HEALTHCHECK; setDefaults has the usual times.

@@ -118,8 +118,11 @@ func (s Service) validate(names map[string]bool) []error {
 	if s.MemLimit != "" && !sizeRE.MatchString(s.MemLimit) {
 		fail("service.mem_limit: %q; want a size such as 64m", s.MemLimit)
 	}
-	if s.OomScoreAdj < -1000 || s.OomScoreAdj > 1000 {
-		fail("service.oom_score_adj: %d is not within -1000 and 1000", s.OomScoreAdj)
+	if score := s.OomScore(); score < -1000 || score > 1000 {
+		fail("service.oom_score_adj: %d is not within -1000 and 1000", score)
+	}
+	if s.CgroupParent != "" && !cleanAbs(s.CgroupParent) {
+		fail("service.cgroup_parent: %q; want a clean absolute path", s.CgroupParent)
 	}
 	if !slices.Contains([]string{"", "always", "no"}, s.Restart) {
 		fail("service.restart: %q; want always or no", s.Restart)

@@ -68,6 +68,9 @@ var systemMounts = []mount{
 	{"tmpfs", "/dev/shm", "tmpfs", nosuid | nodev, "mode=1777"},
 	{"mqueue", "/dev/mqueue", "mqueue", nosuid | nodev | noexec, ""},
 	{"tmpfs", "/tmp", "tmpfs", nosuid | nodev, "mode=1777,size=50%"},
+	// The user tier fills these up and not what the OS has in /run.
+	{"tmpfs", layout.UserRunDir, "tmpfs", nosuid | nodev, "mode=0755,size=10%,nr_inodes=128k"},
+	{"tmpfs", layout.UserShmDir, "tmpfs", nosuid | nodev, "mode=1777"},
 	{layout.ModulesDir, "/usr/lib/modules", "", bind | unix.MS_REC, ""},
 }
 
@@ -164,15 +167,13 @@ func readParameters(_ context.Context, b *boot) error {
 }
 
 func mountSystem(_ context.Context, b *boot) error {
-	for _, dir := range []string{"/dev/pts", "/dev/shm", "/dev/mqueue"} {
-		if err := b.sys.MakeDir(dir, 0o755); err != nil {
-			return err
-		}
-	}
 	if err := b.mountModules(); err != nil {
 		return err
 	}
 	for _, m := range systemMounts {
+		if err := b.sys.MakeDir(m.target, 0o755); err != nil {
+			return err
+		}
 		if err := b.mount(m); err != nil {
 			return err
 		}
@@ -229,6 +230,15 @@ var stateDirs = []stateDir{
 	{name: "media", mode: 0o755, people: true},
 	{name: "root", mode: 0o700},
 	{name: "etc/docker", mode: 0o755},
+}
+
+// peoplesDirs are of people alone: the host has them in the state only, and
+// services mount them from there.
+var peoplesDirs = []stateDir{
+	{"srv", 0o755},
+	{"data", 0o755},
+	{"usr/local", 0o755},
+	{"var/tmp", fs.ModeSticky | 0o777},
 }
 
 func bindState(_ context.Context, b *boot) error {

@@ -323,7 +323,7 @@ func (b *boot) mountStateDevice(d blockdev.Device) error {
 // mounted on target, and that appear on layout.StateDir.
 func (b *boot) prepareState(target string) error {
 	root := path.Join(target, b.state.directory)
-	for _, d := range stateDirs {
+	for _, d := range slices.Concat(stateDirs, peoplesDirs) {
 		if err := b.sys.MakeDir(path.Join(root, d.name), d.mode); err != nil {
 			return err
 		}

@@ -155,6 +155,7 @@ func kinds() map[reflect.Type]kindOf {
 		reflect.TypeFor[EtcHosts]():        {"true, false or `localhost`", object{"enum": []any{true, false, "localhost", "template"}}},
 		reflect.TypeFor[ResizeRootFS]():    {"true, false or `noblock`", object{"enum": []any{true, false, "noblock"}}},
 		reflect.TypeFor[GrowMode]():        {"`auto`, `growpart` or `off`", object{"enum": []any{"auto", "growpart", "gpart", "off", false}}},
+		reflect.TypeFor[Weight]():          {"number", object{"type": "integer", "minimum": 1, "maximum": 10000}},
 		reflect.TypeFor[Port]():            {"port", object{"type": []string{"integer", "string"}, "minimum": 1, "maximum": 65535}},
 		reflect.TypeFor[ShutdownTimeout](): {"number", object{"type": "integer", "minimum": 0}},
 		reflect.TypeFor[Signed]():          {"number", whole},

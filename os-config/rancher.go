@@ -46,6 +46,9 @@ type Rancher struct {
 	State State `yaml:"state"`
 	// The user Docker.
 	Docker Engine `yaml:"docker"`
+	// What all that people cause may take of the machine: engines, containers
+	// and what serves them.
+	UserTier UserTier `yaml:"user_tier" origin:"Bulkhead"`
 	// The system Docker.
 	SystemDocker SystemEngine `yaml:"system_docker"`
 	// The Docker that RancherOS ran before the state partition was there.
@@ -93,6 +96,21 @@ type Rancher struct {
 		// Use version 1 only.
 		Legacy bool `yaml:"legacy"`
 	} `yaml:"cgroups" instead:"there are only cgroups of version 2"`
+}
+
+// UserTier limits the user tier. What is not set follows from the machine.
+type UserTier struct {
+	// Memory; else all but an eighth, which is at least 96 MiB and at most 512.
+	MemLimit Size `yaml:"mem_limit" origin:"Bulkhead" eg:"1536M"`
+	// Swap; else three quarters of what there is.
+	SwapLimit Size `yaml:"swap_limit" origin:"Bulkhead" eg:"512M"`
+	// Processes and threads; else three quarters of what the kernel allows.
+	PidsLimit Signed `yaml:"pids_limit" origin:"Bulkhead" eg:"8192"`
+	// Share of the processors when both tiers want them, 1 to 10000; else 100,
+	// where the OS has 400.
+	CPUWeight Weight `yaml:"cpu_weight" origin:"Bulkhead" eg:"50"`
+	// Share of the disks, likewise, with an I/O scheduler that heeds it.
+	IOWeight Weight `yaml:"io_weight" origin:"Bulkhead" eg:"50"`
 }
 
 // SSH configures the console's SSH server.

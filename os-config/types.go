@@ -121,7 +121,8 @@ type File struct {
 	Permissions Mode `yaml:"permissions" eg:"'0600'"`
 	// The OS service whose files it belongs to, which restarts when the
 	// file has changed. Directories that the console shares with the host
-	// (/etc/docker, /opt, /home, /var/log, /var/lib/rancher, /mnt, /media)
+	// (/etc/docker, /home, /root, /srv, /data, /opt, /usr/local, /var/log,
+	// /var/lib/rancher, /var/tmp, /mnt, /media)
 	// keep their files.
 	Container string `yaml:"container" eg:"ntp"`
 	// Add to the end of the file instead of replacing it.

@@ -315,6 +315,18 @@ func parseSize(text string) (int64, bool) {
 	return int64(n * float64(int64(1)<<shift)), true
 }
 
+// A Weight is a share of what several want, beside theirs.
+type Weight int
+
+func (w *Weight) setText(text string) error {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > 10000 {
+		return errors.New("want a number from 1 to 10000")
+	}
+	*w = Weight(n)
+	return nil
+}
+
 // A Share is a size, or a part of the memory in percent: "2G", "75%".
 type Share string
 

@@ -25,7 +25,7 @@ func TestWish(t *testing.T) {
 				"registry-mirrors": []any{"https://m.test"}, "insecure-registries": []any{"a:5000"}, "group": "docker", "data-root": "/mnt/big"}, nil},
 		{"what cannot be", "{bridge: br0, bip: 10.9.0.1/24, data_root: /var/x, userns_enabled: true}", none, map[string]any{"bridge": "br0"},
 			[]string{"rancher.docker.bip: the address of br0 is not Docker's to choose",
-				"rancher.docker.data_root: data-root: /var/x is no place on the host; take a directory below /mnt, /media, /home, /opt",
+				"rancher.docker.data_root: data-root: /var/x is no place on the host; take a directory below /home, /root, /srv, /data, /opt, /usr/local, /var/tmp, /mnt, /media",
 				"rancher.docker.userns_enabled: the image of the engine has no subordinate users"}},
 		{"arguments", "{extra_args: [--dns, 10.0.0.1, '--dns=10.0.0.2', --icc=false, --mtu, '1400', '--label=a=b', -D, '--default-ulimit=nofile=64:128', --log-opt, tag=x, --bogus=1, --mtu=big]}",
 			none, map[string]any{"dns": []any{"10.0.0.1", "10.0.0.2"}, "icc": false, "mtu": 1400, "labels": []any{"a=b"}, "debug": true,

@@ -37,7 +37,6 @@ func containerdTOML(dataRoot string, f flavour) string {
 root = %q
 state = %q
 imports = []
-oom_score = -900
 disabled_plugins = [
   "%s",
 ]

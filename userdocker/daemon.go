@@ -21,20 +21,17 @@ import (
 //
 // It removes the socket of an earlier run first: dockerd waits for a socket that
 // is missing, but gives up on one that refuses it.
-func containerdCommand(ctx context.Context) (*exec.Cmd, error) {
+func (e *engine) containerdCommand(ctx context.Context) (*exec.Cmd, error) {
 	if err := os.Remove(containerdSocket); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	cgroup, err := openEngineCgroup()
+	cgroup, err := openEngineCgroup(e.further.cgroups())
 	if err != nil {
 		return nil, err
 	}
 	context.AfterFunc(ctx, func() { cgroup.Close() })
-	cmd := exec.CommandContext(ctx, "containerd", "--config", containerdConfig)
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Pdeathsig:   syscall.SIGKILL,
-		UseCgroupFD: true, CgroupFD: int(cgroup.Fd()),
-	}
+	cmd := withUs(ctx, "containerd", "--config", containerdConfig)
+	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(cgroup.Fd())}
 	return cmd, nil
 }
 
@@ -74,12 +71,18 @@ func (e *engine) dockerdCommand(ctx context.Context) (*exec.Cmd, error) {
 
 	// Socket activation needs the number of the process that gets the socket. Only
 	// that process knows it in time (sd_listen_fds(3)).
-	cmd := exec.CommandContext(ctx, "/bin/sh", "-c",
+	cmd := withUs(ctx, "/bin/sh", "-c",
 		`export LISTEN_PID=$$ LISTEN_FDS=1; exec dockerd "$@"`, "sh", "--config-file", daemonConfig)
 	cmd.ExtraFiles = []*os.File{socket}
 	cmd.Env = append(os.Environ(), s.env...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return cmd, nil
+}
+
+// withUs makes a command that the kernel kills when this process ends, in
+// whatever PID namespace it is: Go's own Pdeathsig takes a child that cannot see
+// its parent for an orphan.
+func withUs(ctx context.Context, argv ...string) *exec.Cmd {
+	return exec.CommandContext(ctx, "setpriv", append([]string{"--pdeathsig", "KILL", "--"}, argv...)...)
 }
 
 func writeSettings(s Settings) error {

@@ -114,13 +114,21 @@ func (e *engine) run(ctx context.Context, reload <-chan os.Signal) error {
 	if err := os.WriteFile(containerdConfig, []byte(containerdTOML(dataRoot, e.flavour)), 0o600); err != nil {
 		return err
 	}
-	if n, err := killLeftovers(cgroupRoot, dataRoot, milestone.UserDrain.Reached()); err != nil || n > 0 {
+	if n, err := killLeftovers(e.further.cgroups(), dataRoot, milestone.UserDrain.Reached()); err != nil || n > 0 {
 		e.log.Warn("killed containers that no engine can take over", "count", n, "err", err)
 	}
 
-	e.containerd = &process{name: "containerd", log: e.log, stopLimit: containerdStop, command: containerdCommand}
+	var enter func() (leave func() error, err error)
+	if e.further.isFirst() {
+		tier, err := newTier(layout.UserTierHolder)
+		if err != nil {
+			return err
+		}
+		enter = tier.enter
+	}
+	e.containerd = &process{name: "containerd", log: e.log, stopLimit: containerdStop, command: e.containerdCommand, enter: enter}
 	e.dockerd = &process{name: "dockerd", log: e.log, stopLimit: daemonStop, command: e.dockerdCommand,
-		ended: e.dockerdEnded, changed: watchConfig(ctx)}
+		ended: e.dockerdEnded, changed: watchConfig(ctx), enter: enter}
 	// They stop one after the other: dockerd needs containerd until its end.
 	background := context.WithoutCancel(ctx)
 	data := witness{files: []string{containerdDatabase(dataRoot), snapshotDatabase(dataRoot)}}
@@ -157,7 +165,7 @@ func (e *engine) run(ctx context.Context, reload <-chan os.Signal) error {
 			stopDockerd()
 			stopContainerd()
 			if errors.Is(err, errWiped) {
-				return errors.Join(err, wipe(dataRoot))
+				return errors.Join(err, wipe(e.further.cgroups(), dataRoot))
 			}
 			return err
 		}
@@ -315,8 +323,8 @@ func (w *witness) lost() bool {
 // wipe removes the rest of containerd's files after somebody removed its
 // databases, since without those they are useless. It kills all containers first:
 // one of them may still be deleting.
-func wipe(dataRoot string) error {
-	_, err := killUserTier(cgroupRoot)
+func wipe(root, dataRoot string) error {
+	_, err := killUserTier(root)
 	return errors.Join(err, os.RemoveAll(containerdRoot(dataRoot)))
 }
 

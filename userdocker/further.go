@@ -25,6 +25,14 @@ func readFurther() further {
 
 func (f further) isFirst() bool { return f.device == "" }
 
+// cgroups is where the cgroups of the engine's containers and shims are.
+func (f further) cgroups() string {
+	if f.isFirst() {
+		return cgroupRoot + layout.UserTier
+	}
+	return cgroupRoot
+}
+
 func (f further) table() string { return "bulkhead-" + f.device }
 
 // ownCgroups lets the engine pass controllers on to its containers' cgroups. A

@@ -43,15 +43,15 @@ func prepare() error {
 	return err
 }
 
-// openEngineCgroup makes engineCgroup and opens it for clone3(2). The caller
-// closes it.
+// openEngineCgroup makes engineCgroup below the user tier's root and opens it
+// for clone3(2). The caller closes it.
 //
 // An empty one is recreated: if cgroup.kill was ever written to, the kernel kills
 // at once what is cloned into it, since it compares the counts of kills of the
 // parent's cgroup and of the new one (seen on 6.18). One that cannot be removed
 // holds shims, which were never killed.
-func openEngineCgroup() (*os.File, error) {
-	dir := cgroupRoot + engineCgroup
+func openEngineCgroup(root string) (*os.File, error) {
+	dir := root + engineCgroup
 	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.EBUSY) {
 		return nil, err
 	}

@@ -48,16 +48,16 @@ func TestKillLeftovers(t *testing.T) {
 		raw, _ := os.ReadFile(root + cgroup + "/cgroup.kill")
 		return string(raw) == "1"
 	}
-	write(root+"/user/a/cgroup.events", "populated 1\nfrozen 0\n")
-	write(root+"/user/a/cgroup.kill", "")
-	write(root+"/user/b/cgroup.events", "populated 0\nfrozen 0\n")
-	write(root+"/user-shims/engine/cgroup.events", "populated 1\n")
-	write(root+"/user-shims/engine/cgroup.kill", "")
+	write(root+"/containers/a/cgroup.events", "populated 1\nfrozen 0\n")
+	write(root+"/containers/a/cgroup.kill", "")
+	write(root+"/containers/b/cgroup.events", "populated 0\nfrozen 0\n")
+	write(root+"/shims/engine/cgroup.events", "populated 1\n")
+	write(root+"/shims/engine/cgroup.kill", "")
 	write(root+"/system/c/cgroup.events", "populated 1\n")
 	write(root+"/system/c/cgroup.kill", "")
 	write(containerdDatabase(data), "")
 
-	if n, err := killLeftovers(root, data, false); n != 0 || err != nil || killed("/user/a") {
+	if n, err := killLeftovers(root, data, false); n != 0 || err != nil || killed("/containers/a") {
 		t.Errorf("with a database: killed %d, %v; want none", n, err)
 	}
 	if err := os.Remove(containerdDatabase(data)); err != nil {
@@ -66,9 +66,9 @@ func TestKillLeftovers(t *testing.T) {
 	if n, err := killLeftovers(root, data, false); n != 2 || err != nil {
 		t.Errorf("without a database: killed %d, %v; want 2", n, err)
 	}
-	if !killed("/user/a") || !killed("/user-shims/engine") || killed("/system/c") {
+	if !killed("/containers/a") || !killed("/shims/engine") || killed("/system/c") {
 		t.Errorf("killed a %t, shims %t, OS service %t; want true, true, false",
-			killed("/user/a"), killed("/user-shims/engine"), killed("/system/c"))
+			killed("/containers/a"), killed("/shims/engine"), killed("/system/c"))
 	}
 	write(containerdDatabase(data), "")
 	if n, err := killLeftovers(root, data, true); n != 2 || err != nil {

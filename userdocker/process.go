@@ -8,13 +8,13 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/bulkhead-os/bulkhead/internal/retry"
+	"github.com/bulkhead-os/bulkhead/internal/tool"
 )
 
 // A process is a program that is started again whenever it ends.
@@ -24,6 +24,8 @@ type process struct {
 	// command makes the command of one run, whose context ends with the run.
 	// Its error counts as a failed start.
 	command func(ctx context.Context) (*exec.Cmd, error)
+	// enter, if set, puts the calling thread into the place of the process.
+	enter func() (leave func() error, err error)
 	// ended, if set, gets the error and the last line on standard error of each
 	// run that ended.
 	ended func(err error, lastWords string)
@@ -40,9 +42,11 @@ type process struct {
 func (p *process) run(ctx context.Context) {
 	// The kernel sends the parent death signal when the thread that forked ends,
 	// not when the process does (prctl(2), PR_SET_PDEATHSIG).
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	tool.OnOwnThread(func() { p.keep(ctx) })
+}
 
+// keep is run on a thread of its own.
+func (p *process) keep(ctx context.Context) {
 	var lastWords string
 	keeper := retry.Keeper{
 		Backoff: retry.Backoff{First: 200 * time.Millisecond, Last: 30 * time.Second, Calm: 30 * time.Second},
@@ -79,7 +83,7 @@ func (p *process) once(ctx context.Context) (lastWords string, err error) {
 	}
 	defer r.Close()
 	cmd.Stdout, cmd.Stderr = os.Stdout, w
-	err = cmd.Start()
+	err = p.start(cmd)
 	w.Close()
 	if err != nil {
 		return "", err
@@ -95,6 +99,22 @@ func (p *process) once(ctx context.Context) (lastWords string, err error) {
 	case <-time.After(time.Second): // someone else holds the pipe
 	}
 	return lastWords, err
+}
+
+// start starts the command, by the thread that keeps it.
+func (p *process) start(cmd *exec.Cmd) error {
+	if p.enter == nil {
+		return cmd.Start()
+	}
+	leave, err := p.enter()
+	if err != nil {
+		return err
+	}
+	err = cmd.Start()
+	if l := leave(); l != nil {
+		panic(l) // A thread that is elsewhere is of no use.
+	}
+	return err
 }
 
 func (p *process) setRunning(proc *os.Process) {

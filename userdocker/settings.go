@@ -28,7 +28,7 @@ const (
 
 // hostDirs are the directories that the container shares with the host. The data
 // root has to be below one of them.
-var hostDirs = []string{dataRoot, "/mnt", "/media", "/home", "/opt"}
+var hostDirs = append([]string{dataRoot}, layout.SharedDirs()...)
 
 // defaults are the built-in daemon settings. The keys of the user's
 // daemon.json replace them one by one.

@@ -14,7 +14,7 @@ func TestMerge(t *testing.T) {
 		"exec-root":        "/run/docker",
 		"pidfile":          "/run/docker.pid",
 		"containerd":       "/run/user-docker/containerd.sock",
-		"cgroup-parent":    "/user",
+		"cgroup-parent":    "/containers",
 		"live-restore":     true,
 		"firewall-backend": "nftables",
 		"group":            "docker",

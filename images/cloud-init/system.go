@@ -66,7 +66,32 @@ func systemFiles(cfg osconfig.Config, zone string) []systemFile {
 		{layout.OnlyTrusted, only, 0o644},
 		{layout.Proxies, proxies, 0o600}, // with passwords
 		{layout.ShutdownTimeout, timeout, 0o644},
+		{layout.UserTierLimits, userTierLimits(cfg.Rancher.UserTier), 0o644},
 	}
+}
+
+// userTierLimits returns the user tier's limits as PID 1 reads them. Of what is
+// not set there is none.
+func userTierLimits(t osconfig.UserTier) string {
+	text := ""
+	for _, l := range []struct {
+		file  string
+		value int64
+	}{
+		{"memory.max", t.MemLimit.Bytes()},
+		{"memory.swap.max", t.SwapLimit.Bytes()},
+		{"pids.max", int64(t.PidsLimit)},
+		{"cpu.weight", int64(t.CPUWeight)},
+		{"io.weight", int64(t.IOWeight)},
+	} {
+		switch {
+		case l.value > 0:
+			text += fmt.Sprintln(l.file, l.value)
+		case l.value < 0:
+			text += l.file + " max\n"
+		}
+	}
+	return text
 }
 
 // announceDisks tells user Docker whether there are disks or mounts to wait for.

@@ -54,6 +54,18 @@ func TestChrony(t *testing.T) {
 	}
 }
 
+func TestUserTierLimits(t *testing.T) {
+	for config, want := range map[string]string{
+		"{}": "",
+		"rancher: {user_tier: {mem_limit: 1G, pids_limit: 500, cpu_weight: 50}}": "memory.max 1073741824\npids.max 500\ncpu.weight 50\n",
+		"rancher: {user_tier: {swap_limit: -1}}":                                 "memory.swap.max max\n",
+	} {
+		if got := userTierLimits(configure(t, config).Rancher.UserTier); got != want {
+			t.Errorf("%s: %q; want %q", config, got, want)
+		}
+	}
+}
+
 func TestReadZone(t *testing.T) {
 	zones := fstest.MapFS{"Etc/UTC": {Data: []byte("TZif utc")}, "Europe/Berlin": {Data: []byte("TZif berlin")}, "zone1970.tab": {Data: []byte("text")}}
 	for zone, want := range map[osconfig.Timezone]string{"": "TZif utc", "Europe/Berlin": "TZif berlin", "Europe/Bonn": "TZif utc", "zone1970.tab": "TZif utc"} {

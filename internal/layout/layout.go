@@ -2,6 +2,13 @@
 // sockets that more than one program must agree on. It holds constants only.
 package layout
 
+// SharedDirs are the directories that people, the host and user Docker have in
+// common under one name, with what is mounted below them. What is in them lasts.
+// images/console/service.yml and images/docker/service.yml mount them.
+func SharedDirs() []string {
+	return []string{"/home", "/root", "/srv", "/data", "/opt", "/usr/local", "/var/tmp", "/mnt", "/media"}
+}
+
 // The read-only root image. Everything of ours in it lives under Root, so the
 // rest of the tree is plain Debian.
 const (
@@ -193,15 +200,20 @@ const (
 	SystemContainerdReady = SystemExecRoot + "/containerd-ready.sock"
 	SystemDaemonConfig    = "/etc/docker/system-docker.json"
 	SystemLog             = "/var/log/system-docker.log"
-	// SystemCgroup is the parent of every OS service's cgroup.
-	SystemCgroup = "/system"
+	// SystemCgroup is the OS tier: the parent of every OS service's cgroup and of
+	// SystemEngineCgroup, where PID 1 is, and what it starts.
+	SystemCgroup       = "/system"
+	SystemEngineCgroup = SystemCgroup + "/engine"
 )
 
 // The user tier.
 const (
 	// UserRunDir is bound into the docker container and the console; the
 	// public socket path UserSocket is a link into it on both sides.
-	UserRunDir   = "/run/user-docker"
+	UserRunDir = "/run/user-docker"
+	// UserShmDir is what containers with the host's IPC namespace have as
+	// /dev/shm: that of the user tier.
+	UserShmDir   = UserRunDir + "/shm"
 	UserSocket   = "/run/docker.sock"
 	UserDataRoot = "/var/lib/user-docker"
 	// UserFailure says in one line which mistake of the user keeps user Docker
@@ -223,8 +235,19 @@ const (
 	HostNetwork = "/run/host-network"
 	// UserDaemonConfig is the user's daemon.json.
 	UserDaemonConfig = "/etc/docker/daemon.json"
-	// UserCgroup is the parent of every user container's cgroup and
-	// UserShimCgroup holds their shims, so that both outlive the engine's container.
-	UserCgroup     = "/user"
-	UserShimCgroup = "/user-shims"
+	// UserTier is the cgroup of all that people cause: engines, shims, containers,
+	// proxies. It is the root of what the user tier sees of cgroups.
+	UserTier = "/user-tier"
+	// UserCgroup is the parent of user containers' cgroups and UserShimCgroup
+	// holds their shims, so that both outlive the engine's container: below
+	// UserTier for the first engine, below its own cgroup for a further one.
+	UserCgroup     = "/containers"
+	UserShimCgroup = "/shims"
+	// UserTierHolder has the number of the process that holds the namespaces of
+	// the user tier, and UserTierCgroups is one of them.
+	UserTierHolder  = RunDir + "/user-tier.pid"
+	UserTierCgroups = "/run/user-tier.cgroups"
+	// UserTierLimits has the limits of the user tier that the configuration
+	// sets: the names of cgroup files and their values, one a line.
+	UserTierLimits = RunDir + "/user-tier.limits"
 )

@@ -18,13 +18,14 @@ import (
 	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/bulkhead-os/bulkhead/internal/layout"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 
 // OnHost reports whether a path lies in a directory that the console has in common
 // with the host, so that the console writes the file for every service.
 func OnHost(path string) bool {
-	dirs := []string{"/etc/docker", "/var/lib/rancher", "/var/log", "/home", "/opt", "/mnt", "/media"}
+	dirs := append(layout.SharedDirs(), "/etc/docker", "/var/lib/rancher", "/var/log")
 	return slices.ContainsFunc(dirs, func(dir string) bool { return strings.HasPrefix(path, dir+"/") })
 }
 

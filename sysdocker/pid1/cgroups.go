@@ -6,50 +6,40 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 )
 
 const cgroupRoot = "/sys/fs/cgroup"
 
-// cgroups are the parents of everything but PID 1 and its children, which stay
-// in the root. They exist from the start so that the two tiers are apart
-// before the first container runs.
-var cgroups = []string{layout.SystemCgroup, layout.UserCgroup, layout.UserShimCgroup}
-
 // makeCgroups makes the tree (cgroup v2) and sets the bulkhead between the
-// tiers: what user containers can take of memory and processes ends before the
-// OS has none left.
-func makeCgroups(context.Context) error {
+// tiers, before anything but this process runs: this process and all that it
+// starts are in the OS tier, all that people cause is in the user tier.
+func (s *system) makeCgroups(context.Context) error {
 	if err := enableControllers(cgroupRoot); err != nil {
 		return err
 	}
-	for _, name := range cgroups {
-		dir := filepath.Join(cgroupRoot, name)
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return err
-		}
-		if err := enableControllers(dir); err != nil {
+	for _, name := range []string{layout.SystemEngineCgroup, layout.UserTier} {
+		if err := os.MkdirAll(cgroupRoot+name, 0o755); err != nil {
 			return err
 		}
 	}
-	memory, err := memTotal("/proc/meminfo")
-	if err != nil {
-		return err
+	// While nobody hands controllers on there: a cgroup that does can hold no
+	// processes.
+	errs := []error{
+		makeCgroupNamespace(cgroupRoot, layout.UserTierCgroups),
+		moveSelf(cgroupRoot + layout.SystemEngineCgroup),
 	}
-	threads, err := readInt("/proc/sys/kernel/threads-max")
-	if err != nil {
-		return err
+	for _, name := range []string{layout.SystemCgroup, layout.UserTier, layout.UserTier + layout.UserCgroup, layout.UserTier + layout.UserShimCgroup} {
+		errs = append(errs, os.MkdirAll(cgroupRoot+name, 0o755), enableControllers(cgroupRoot+name))
 	}
-	var errs []error
-	for _, l := range userLimits(memory, threads) {
-		path := filepath.Join(cgroupRoot, layout.UserCgroup, l.file)
-		if err := os.WriteFile(path, []byte(l.value), 0o644); err != nil {
-			errs = append(errs, err)
-		}
-	}
+	limits, err := limitsNow()
+	errs = append(errs, err, limits.write(cgroupRoot))
+	s.guard("limits", func() { s.keepLimits(limits) })
 	return errors.Join(errs...)
 }
 
@@ -69,47 +59,154 @@ func enableControllers(dir string) error {
 	return errors.Join(errs...)
 }
 
-type cgroupLimit struct{ file, value string }
+// limitsEvery is how often a look shows memory that was added, swap that came,
+// and other limits in the configuration.
+const limitsEvery = 10 * time.Second
 
-// Bounds of what is kept from user containers.
-const (
-	minReserve = 96 << 20  // bytes: both engines and the OS services, idle
-	maxReserve = 512 << 20 // bytes
-)
-
-// userLimits returns the limits of the cgroup of all user containers together,
-// on a machine with memory bytes of RAM and a kernel that allows this many
-// threads: an eighth of the memory and a quarter of the threads stay free.
-// Without, a fork bomb or a leak in one container would bring the OS into the
-// kernel's global shortage, from which nobody is exempt.
-func userLimits(memory, threads int64) []cgroupLimit {
-	reserve := min(max(memory/8, minReserve), maxReserve)
-	limits := []cgroupLimit{{"pids.max", strconv.FormatInt(threads/4*3, 10)}}
-	if memory > 2*reserve {
-		limits = append(limits, cgroupLimit{"memory.max", strconv.FormatInt(memory-reserve, 10)})
+// keepLimits keeps the limits as machine and configuration want them.
+func (s *system) keepLimits(set limits) {
+	for {
+		select {
+		case <-s.ending:
+			return
+		case <-time.After(limitsEvery):
+		}
+		want, err := limitsNow()
+		if err != nil || slices.Equal(want, set) {
+			continue
+		}
+		err = want.write(cgroupRoot)
+		s.log.Info("limits of the tiers", "limits", want, "error", err)
+		set = want
 	}
-	return limits
 }
 
-// memTotal returns the machine's memory in bytes.
-func memTotal(meminfo string) (int64, error) {
-	text, err := os.ReadFile(meminfo)
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(text)) {
-		if f := strings.Fields(line); len(f) == 3 && f[0] == "MemTotal:" {
-			kib, err := strconv.ParseInt(f[1], 10, 64)
-			return kib << 10, err
+// limits are contents of files below the root of the cgroups.
+type limits []limit
+
+type limit struct{ cgroup, file, value string }
+
+func (l limits) write(root string) error {
+	var errs []error
+	for _, limit := range l {
+		err := os.WriteFile(filepath.Join(root, limit.cgroup, limit.file), []byte(limit.value), 0o644)
+		// Which controllers there are is the kernel's to say.
+		if !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
 		}
 	}
-	return 0, fmt.Errorf("%s: no MemTotal", meminfo)
+	return errors.Join(errs...)
 }
 
-func readInt(path string) (int64, error) {
-	text, err := os.ReadFile(path)
+// limitsNow returns what this machine and its configuration want.
+func limitsNow() (limits, error) {
+	m, err := readResources("/proc")
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	return strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+	configured, err := os.ReadFile(layout.UserTierLimits)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	return m.limits(string(configured)), nil
+}
+
+// Resources are what limits depend on: bytes of memory and of swap, and how many
+// threads the kernel allows.
+type resources struct{ memory, swap, threads int64 }
+
+// Bounds of what of the memory is kept from the user tier, in bytes. An idle OS
+// tier takes less than the lower one.
+const (
+	minReserve = 96 << 20
+	maxReserve = 512 << 20
+)
+
+// Shares of processors and disks when both tiers want more than there is. 100
+// is the kernel's default.
+const (
+	systemWeight = "400"
+	userWeight   = "100"
+)
+
+// limits are the limits of both tiers. An eighth of the memory and a quarter of
+// swap and threads stay free of the user tier: without, a fork bomb or a leak in
+// one container would bring the OS into the kernel's global shortage, from which
+// nobody is exempt. Just below its limit it is slowed down, for some seconds
+// before the kernel ends what takes most of it.
+//
+// Of what is kept, the kernel takes half from the OS tier only when nothing else
+// is left, and the other half not at all: its programs lie on a slow medium.
+//
+// configured has lines of cgroup files and their values for the user tier.
+func (m resources) limits(configured string) limits {
+	reserve := min(max(m.memory/8, minReserve), maxReserve)
+	user := func(file, value string) limit { return limit{layout.UserTier, file, value} }
+	number := func(n int64) string { return strconv.FormatInt(n, 10) }
+	memory := m.memory - reserve
+	if m.memory <= 2*reserve {
+		memory = m.memory
+	}
+	values := map[string]string{}
+	for line := range strings.Lines(configured) {
+		if file, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
+			values[file] = value
+		}
+	}
+	if n, err := strconv.ParseInt(values["memory.max"], 10, 64); err == nil {
+		memory = n
+	}
+	all := limits{
+		{layout.SystemCgroup, "memory.min", number(reserve / 2)},
+		{layout.SystemCgroup, "memory.low", number(reserve)},
+		{layout.SystemCgroup, "cpu.weight", systemWeight},
+		{layout.SystemCgroup, "io.weight", systemWeight},
+		user("memory.max", number(memory)),
+		user("memory.high", number(memory-memory/32)),
+		user("memory.swap.max", number(m.swap/4*3)),
+		user("pids.max", number(m.threads/4*3)),
+		user("cpu.weight", userWeight),
+		user("io.weight", userWeight),
+	}
+	if _, ok := values["memory.high"]; !ok && values["memory.max"] == "max" {
+		values["memory.high"] = "max"
+	}
+	for i, l := range all {
+		if value, ok := values[l.file]; ok && l.cgroup == layout.UserTier {
+			all[i].value = value
+		}
+	}
+	return all
+}
+
+// readResources reads what limits depend on from below proc.
+func readResources(proc string) (m resources, err error) {
+	text, err := os.ReadFile(proc + "/meminfo")
+	if err != nil {
+		return m, err
+	}
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		if len(f) != 3 {
+			continue
+		}
+		into := map[string]*int64{"MemTotal:": &m.memory, "SwapTotal:": &m.swap}[f[0]]
+		if into == nil {
+			continue
+		}
+		kib, err := strconv.ParseInt(f[1], 10, 64)
+		if err != nil {
+			return m, fmt.Errorf("%s/meminfo: %w", proc, err)
+		}
+		*into = kib << 10
+	}
+	if m.memory == 0 {
+		return m, fmt.Errorf("%s/meminfo: no MemTotal", proc)
+	}
+	text, err = os.ReadFile(proc + "/sys/kernel/threads-max")
+	if err != nil {
+		return m, err
+	}
+	m.threads, err = strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+	return m, err
 }

@@ -60,7 +60,7 @@ func (s *system) endSteps(hung bool) []endStep {
 		{"services", services, askLimit, s.stopOrchestrator},
 		{"daemon", daemon, askLimit, s.stopDaemon},
 		{"containerd", containerdStop + time.Second, askLimit, s.stopContainerd},
-		{"processes", processGrace + killLimit, killLimit, endProcesses},
+		{"processes", processGrace + killLimit, killLimit, s.endProcesses},
 		{"log", time.Second, time.Second, func(context.Context) error { return s.logFile.Close() }},
 		// What has been written must reach the disk, in its own time.
 		{"unmount", unmountLimit, unmountLimit, unmountAll},
@@ -193,8 +193,9 @@ func (s *system) stopContainerd(context.Context) error {
 
 // endProcesses ends every process but this one: SIGTERM, and SIGKILL when only
 // killLimit is left. It also reaps them all, so nobody may be waiting for a
-// child any more.
-func endProcesses(ctx context.Context) error {
+// child any more. The holder of the user tier's namespaces, which is deaf to
+// SIGTERM, ends when those in them had their time.
+func (s *system) endProcesses(ctx context.Context) error {
 	signalAll(unix.SIGTERM)
 	grace := processGrace
 	if deadline, ok := ctx.Deadline(); ok {
@@ -202,23 +203,24 @@ func endProcesses(ctx context.Context) error {
 	}
 	gentle, cancel := context.WithTimeout(ctx, grace)
 	defer cancel()
-	if waitAlone(gentle) == nil {
-		return nil
+	if waitAlone(gentle, s.holderPID()) != nil {
+		signalAll(unix.SIGKILL)
 	}
-	signalAll(unix.SIGKILL)
-	return waitAlone(ctx)
+	s.holder.stopped()
+	return waitAlone(ctx, 0)
 }
 
 // signalAll sends sig to all other processes, if there are any.
 func signalAll(sig unix.Signal) { _ = unix.Kill(-1, sig) }
 
-// waitAlone waits until this is the only process that is not the kernel's.
-func waitAlone(ctx context.Context) error {
+// waitAlone waits until this is the only process, but one, that is not the
+// kernel's.
+func waitAlone(ctx context.Context, but int) error {
 	for {
 		reapAll()
 		others := 0
 		err := eachProcess("/proc", func(p process) {
-			if p.pid != os.Getpid() && !p.kernel && p.state != 'Z' {
+			if p.pid != os.Getpid() && p.pid != but && !p.kernel && p.state != 'Z' {
 				others++
 			}
 		})

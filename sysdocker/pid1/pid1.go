@@ -35,6 +35,7 @@ type system struct {
 	// config is the operator's daemon configuration, or empty.
 	config       daemonConfig
 	containerd   *service
+	holder       *service
 	daemon       *daemon
 	orchestrator atomic.Pointer[service] // nil until the images are there
 
@@ -104,10 +105,11 @@ func (s *system) steps() []step {
 		{name: "oom-score", do: protectFromOOM, optional: true},
 		{name: "limits", do: raiseLimits, optional: true},
 		{name: "sysctl", do: setSysctls, optional: true},
-		{name: "cgroups", do: makeCgroups, optional: true},
+		{name: "cgroups", do: s.makeCgroups, optional: true},
 		{name: "reaper", do: s.startReaper},
 		{name: "modules-start", do: s.startModules},
 		{name: "containerd-start", do: s.startContainerd},
+		{name: "user-tier-start", do: s.startHolder, optional: true},
 		{name: "config", do: s.checkConfig, optional: true},
 		{name: "daemon-start", do: s.startDaemon},
 		{name: "images-start", do: s.startImages},

@@ -1,6 +1,7 @@
 package pid1
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os/exec"
@@ -18,11 +19,17 @@ type program struct {
 	path     string
 	args     []string
 	oomScore int
-	// stopLimit is how long it may take to end after SIGTERM.
+	// namespaces are clone(2)'s flags for those of its own.
+	namespaces uintptr
+	// stopSignal asks it to end; SIGTERM when zero.
+	stopSignal unix.Signal
+	// stopLimit is how long it may take to end after that.
 	stopLimit time.Duration
-	// before, if any, runs before each start; ended after each end.
-	before func() error
-	ended  func(ran time.Duration, err error)
+	// before, if any, runs before each start, started after it, and ended after
+	// each end.
+	before  func() error
+	started func(pid int) error
+	ended   func(ran time.Duration, err error)
 }
 
 // A service is a program that is started again whenever it ends.
@@ -63,8 +70,8 @@ func (s *system) keepRunning(ctx context.Context, svc *service) {
 	s.log.Info("stopped", "program", svc.name)
 }
 
-// runOnce runs the program to its end. When ctx ends, it gets SIGTERM and, past
-// its limit, SIGKILL.
+// runOnce runs the program to its end. When ctx ends, it is asked to end and,
+// past its limit, killed.
 func (s *system) runOnce(ctx context.Context, svc *service) error {
 	if svc.before != nil {
 		if err := svc.before(); err != nil {
@@ -74,11 +81,16 @@ func (s *system) runOnce(ctx context.Context, svc *service) error {
 	cmd := exec.CommandContext(ctx, svc.path, svc.args...)
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = svc.out.pipe, svc.out.pipe
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Cloneflags: svc.namespaces}
+	cmd.Cancel = func() error { return cmd.Process.Signal(cmp.Or(svc.stopSignal, unix.SIGTERM)) }
 	cmd.WaitDelay = svc.stopLimit
 	if err := s.children.start(cmd, svc.oomScore); err != nil {
 		return fmt.Errorf("start: %w", err)
+	}
+	if svc.started != nil {
+		if err := svc.started(cmd.Process.Pid); err != nil {
+			s.log.Error("program started", "program", svc.name, "error", err)
+		}
 	}
 	return s.children.wait(cmd)
 }

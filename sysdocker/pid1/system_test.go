@@ -32,31 +32,59 @@ func TestWriteSysctls(t *testing.T) {
 	}
 }
 
-func TestUserLimits(t *testing.T) {
+func TestLimits(t *testing.T) {
 	const mib = 1 << 20
 	tests := []struct {
-		memory int64
-		want   []cgroupLimit
+		name       string
+		machine    resources
+		configured string
+		want       map[string]string
 	}{
-		{128 * mib, []cgroupLimit{{"pids.max", "7500"}}},
-		{512 * mib, []cgroupLimit{{"pids.max", "7500"}, {"memory.max", "436207616"}}},   // less 96 MiB
-		{2048 * mib, []cgroupLimit{{"pids.max", "7500"}, {"memory.max", "1879048192"}}}, // less 256 MiB
-		{8192 * mib, []cgroupLimit{{"pids.max", "7500"}, {"memory.max", "8053063680"}}}, // less 512 MiB
+		{name: "128 MiB: all of it", machine: resources{memory: 128 * mib, threads: 10000},
+			want: map[string]string{"/user-tier/memory.max": "134217728", "/user-tier/pids.max": "7500", "/user-tier/memory.swap.max": "0"}},
+		{name: "512 MiB less 96", machine: resources{memory: 512 * mib, threads: 10000},
+			want: map[string]string{"/user-tier/memory.max": "436207616", "/system/memory.low": "100663296"}},
+		{name: "2 GiB less 256 MiB", machine: resources{memory: 2048 * mib, swap: 1024 * mib, threads: 10000},
+			want: map[string]string{"/user-tier/memory.max": "1879048192", "/user-tier/memory.high": "1820327936",
+				"/user-tier/memory.swap.max": "805306368", "/system/memory.min": "134217728", "/system/memory.low": "268435456"}},
+		{name: "8 GiB less 512 MiB", machine: resources{memory: 8192 * mib, threads: 10000},
+			want: map[string]string{"/user-tier/memory.max": "8053063680"}},
+		{name: "the configuration wins", machine: resources{memory: 2048 * mib, threads: 10000},
+			configured: "memory.max 1073741824\npids.max 500\ncpu.weight 50\n",
+			want: map[string]string{"/user-tier/memory.max": "1073741824", "/user-tier/memory.high": "1040187392", "/user-tier/pids.max": "500",
+				"/user-tier/cpu.weight": "50", "/system/cpu.weight": "400"}},
 	}
 	for _, tt := range tests {
-		if diff := cmp.Diff(tt.want, userLimits(tt.memory, 10000), cmp.AllowUnexported(cgroupLimit{})); diff != "" {
-			t.Errorf("userLimits(%d MiB):\n%s", tt.memory/mib, diff)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			got := make(map[string]string)
+			for _, l := range tt.machine.limits(tt.configured) {
+				got[l.cgroup+"/"+l.file] = l.value
+			}
+			for file, want := range tt.want {
+				if got[file] != want {
+					t.Errorf("%s = %s; want %s", file, got[file], want)
+				}
+			}
+		})
 	}
 }
 
-func TestMemTotal(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "meminfo")
-	if err := os.WriteFile(path, []byte("MemTotal:        2030436 kB\nMemFree:  1 kB\n"), 0o644); err != nil {
+func TestReadResources(t *testing.T) {
+	proc := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(proc, "sys/kernel"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := memTotal(path); err != nil || got != 2030436<<10 {
-		t.Errorf("memTotal() = %d, %v; want %d", got, err, 2030436<<10)
+	for name, text := range map[string]string{
+		"meminfo":                "MemTotal:        2030436 kB\nMemFree:  1 kB\nSwapTotal:  1024 kB\n",
+		"sys/kernel/threads-max": "15000\n",
+	} {
+		if err := os.WriteFile(filepath.Join(proc, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := resources{memory: 2030436 << 10, swap: 1 << 20, threads: 15000}
+	if got, err := readResources(proc); err != nil || got != want {
+		t.Errorf("readResources() = %+v, %v; want %+v", got, err, want)
 	}
 }
 

@@ -43,7 +43,7 @@ func machine() ([]images.Declaration, images.Index) {
 	decls := []images.Declaration{
 		{Name: "docker", Service: images.Service{
 			Command: []string{"/usr/lib/bulkhead/user-docker"}, Privileged: true, NetworkMode: "host", Pid: "host",
-			Uts: "host", Cgroup: "host", Volumes: []string{"/state:/state:rshared", "/dev:/dev"}, OomScoreAdj: -500,
+			Uts: "host", Cgroup: "host", Volumes: []string{"/state:/state:rshared", "/dev:/dev"}, OomScoreAdj: new(-500), CgroupParent: "/user-tier",
 			Ready:           &images.Ready{Docker: "/run/docker.sock"},
 			StopGracePeriod: images.Duration(90 * time.Second),
 		}},

@@ -70,9 +70,10 @@ func Declared(d images.Declaration, image string, labels map[string]string) (doc
 		SecurityOpt:    s.SecurityOpt,
 		ReadonlyRootfs: s.ReadOnly,
 		Tmpfs:          tmpfs(s.Tmpfs),
-		OomScoreAdj:    s.OomScoreAdj,
+		OomScoreAdj:    s.OomScore(),
 		Resources: container.Resources{
 			Memory:            memory,
+			CgroupParent:      s.CgroupParent,
 			Devices:           devices,
 			DeviceCgroupRules: s.DeviceCgroupRules,
 		},

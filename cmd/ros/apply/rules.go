@@ -72,6 +72,7 @@ var rules = []rule{
 	{"ca_certs", Restart, "the console trusts them at once; " + live, []Step{System, Certificates, RestartDocker}},
 
 	{"rancher.shutdown_timeout", Now, "it counts for the next shutdown", []Step{System}},
+	{"rancher.user_tier", Now, "limits change within ten seconds, containers keep running", []Step{System}},
 	{"rancher.modules", Now, "modules are loaded", []Step{Kernel}},
 	{"rancher.tmp_size", Now, "/tmp has the new size, if what it holds fits", []Step{Kernel}},
 	{"rancher.sysctl", Now, "settings are written", []Step{Kernel}},

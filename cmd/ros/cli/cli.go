@@ -43,6 +43,7 @@ type places struct {
 	bootReport               string
 	systemSocket, userSocket string
 	mountinfo, meminfo       string
+	userTier                 string // its cgroup
 	// configProblems are the mistakes in the configuration of this boot.
 	configProblems string
 	// userProblems are settings of user Docker that are left out, userFailure is
@@ -91,6 +92,7 @@ func machine() places {
 		userSocket:     layout.UserSocket,
 		mountinfo:      "/proc/self/mountinfo",
 		meminfo:        "/proc/meminfo",
+		userTier:       "/sys/fs/cgroup" + layout.UserTier,
 		configProblems: layout.ConfigProblems,
 		userProblems:   layout.UserProblems,
 		userFailure:    layout.UserFailure,

@@ -133,6 +133,16 @@ func testPlaces(t *testing.T) (places, map[string]*fakeEngine) {
 			},
 		},
 	}
+	tier := filepath.Join(dir, "tier")
+	if err := os.Mkdir(tier, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{
+		"memory.current": "314572800\n", "memory.max": "1879048192\n", "memory.swap.current": "0\n", "memory.swap.max": "0\n",
+		"pids.current": "84\n", "pids.max": "max\n", "memory.events": "low 0\noom 3\noom_kill 2\noom_group_kill 0\n",
+	} {
+		write(filepath.Join("tier", name), content)
+	}
 	return places{
 		bootReport:   write("boot.json", string(report)),
 		systemSocket: "system", userSocket: "user",
@@ -143,6 +153,7 @@ func testPlaces(t *testing.T) (places, map[string]*fakeEngine) {
 		root: dir, kernelLine: write("cmdline", ""), problems: filepath.Join(dir, "problems"),
 		records:        write("services.json", `{"syslog": {"stopped": true}}`),
 		imageIndex:     write("index.json", `{"images": [{"name": "docker", "manifest": "sha256:dd"}, {"name": "udev", "manifest": "sha256:ee", "diff_ids": ["sha256:base", "sha256:udev"]}]}`),
+		userTier:       tier,
 		meminfo:        write("meminfo", "MemTotal:  2097152 kB\nMemFree:   11 kB\nMemAvailable:  1048576 kB\n"),
 		configProblems: filepath.Join(dir, "config-problems"), // as on a machine without any: not there
 		userProblems:   filepath.Join(dir, "user-problems"),
@@ -208,6 +219,8 @@ System Docker  29.0, 2 of 2 containers running, 8 images
 User Docker    29.0, 1 of 4 containers running, 3 images
 State          /dev/vda1 (ext4), 2048 MiB in use of 8192 MiB
 Memory         1024 MiB in use of 2048 MiB
+User tier      300 MiB in use of 1792 MiB, 84 processes of any number
+               2 processes ended for want of memory since the boot: dmesg names them
 
 NAME     TIER     STATE     HEALTH    IMAGE     STATUS
 docker   system   running   healthy   shipped   Up 3 minutes (healthy)

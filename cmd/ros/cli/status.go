@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -32,7 +33,21 @@ type status struct {
 	Services []service       `json:"services"`
 	State    stateMedium     `json:"state"`
 	Memory   memory          `json:"memory"`
+	UserTier *tierUse        `json:"user_tier,omitempty"`
 	Problems []string        `json:"problems"`
+}
+
+// tierUse is what user Docker, further engines and all their containers take
+// together, and may take; 0 is no limit. Sizes are in bytes.
+type tierUse struct {
+	Memory    int64 `json:"memory"`
+	MemoryMax int64 `json:"memory_max"`
+	Swap      int64 `json:"swap"`
+	SwapMax   int64 `json:"swap_max"`
+	Pids      int64 `json:"pids"`
+	PidsMax   int64 `json:"pids_max"`
+	// Killed is how many processes the kernel has ended for want of memory.
+	Killed int64 `json:"oom_killed"`
 }
 
 // stateMedium is where the state lives; sizes are in bytes.
@@ -132,6 +147,11 @@ func (p places) status(ctx context.Context) status {
 	if s.Memory, err = readFile(p.meminfo, parseMemory); err != nil {
 		problem("memory: %v", err)
 	}
+	if tier, err := readUserTier(p.userTier); err != nil {
+		problem("user tier: %v", err)
+	} else {
+		s.UserTier = &tier
+	}
 	return s
 }
 
@@ -175,6 +195,15 @@ func (s status) write(w io.Writer) error {
 		line("State", "%s (%s), %d MiB in use of %d MiB", s.State.Device, s.State.FileSystem, s.State.used()/mib, s.State.Total/mib)
 	}
 	line("Memory", "%d MiB in use of %d MiB", (s.Memory.Total-s.Memory.Available)/mib, s.Memory.Total/mib)
+	if t := s.UserTier; t != nil {
+		line("User tier", "%d MiB in use of %s, %d processes of %s", t.Memory/mib, limitText(t.MemoryMax/mib, " MiB"), t.Pids, limitText(t.PidsMax, ""))
+		if t.SwapMax > 0 {
+			line("", "%d MiB of swap in use of %d MiB", t.Swap/mib, t.SwapMax/mib)
+		}
+		if t.Killed > 0 {
+			line("", "%d processes ended for want of memory since the boot: dmesg names them", t.Killed)
+		}
+	}
 	if len(s.Services) > 0 {
 		fmt.Fprintln(out)
 		if err := writeServices(out, s.Services); err != nil {
@@ -193,6 +222,51 @@ func (s status) write(w io.Writer) error {
 // lines returns those of a text that are not empty.
 func lines(text string) []string {
 	return strings.FieldsFunc(text, func(r rune) bool { return r == '\n' })
+}
+
+func limitText(n int64, unit string) string {
+	if n == 0 {
+		return "any number"
+	}
+	return strconv.FormatInt(n, 10) + unit
+}
+
+// readUserTier reads a cgroup (cgroup-v2.rst). Memory without what the kernel
+// can take back at once would be a guess; it is all that is charged.
+func readUserTier(dir string) (t tierUse, err error) {
+	for _, f := range []struct {
+		name string
+		into *int64
+	}{
+		{"memory.current", &t.Memory},
+		{"memory.max", &t.MemoryMax},
+		{"memory.swap.current", &t.Swap},
+		{"memory.swap.max", &t.SwapMax},
+		{"pids.current", &t.Pids},
+		{"pids.max", &t.PidsMax},
+	} {
+		text, err := os.ReadFile(filepath.Join(dir, f.name))
+		if err != nil {
+			return t, err
+		}
+		if value := strings.TrimSpace(string(text)); value != "max" {
+			if *f.into, err = strconv.ParseInt(value, 10, 64); err != nil {
+				return t, fmt.Errorf("%s: %w", f.name, err)
+			}
+		}
+	}
+	events, err := os.ReadFile(filepath.Join(dir, "memory.events"))
+	if err != nil {
+		return t, err
+	}
+	for line := range strings.Lines(string(events)) {
+		if n, ok := strings.CutPrefix(strings.TrimSpace(line), "oom_kill "); ok {
+			if t.Killed, err = strconv.ParseInt(n, 10, 64); err != nil {
+				return t, fmt.Errorf("memory.events: %w", err)
+			}
+		}
+	}
+	return t, nil
 }
 
 // space returns the size of the file system that dir is in, and what of it is

@@ -87,7 +87,7 @@ func MakePlan(cfg osconfig.Config) Plan {
 
 // shared are the directories whose mounts console, host and user Docker have
 // in common.
-var shared = []string{"/mnt", "/media", "/home", "/opt", dockerRoot}
+var shared = append(layout.SharedDirs(), dockerRoot)
 
 const dockerRoot = "/var/lib/docker"
 
@@ -120,7 +120,7 @@ func growing(cfg osconfig.Config) []string {
 }
 
 // lasting are the directories of the console that are on the state partition.
-var lasting = []string{"/var/lib/rancher", "/home", "/opt", "/mnt", "/media"}
+var lasting = append([]string{"/var/lib/rancher"}, layout.SharedDirs()...)
 
 // swapFile returns the swap file. One that the state partition has no place
 // for, such as cloud-init's /swap.img, lies in /var/lib/rancher.

@@ -64,9 +64,9 @@ func TestMounts(t *testing.T) {
 }
 
 func TestMountsTakenBackAndElsewhere(t *testing.T) {
-	p := MakePlan(load(t, "mounts: [[vdb, /mnt/a], [/dev/vdb], [vdc, /data]]"))
+	p := MakePlan(load(t, "mounts: [[vdb, /mnt/a], [/dev/vdb], [vdc, /exports]]"))
 	if len(p.Local) != 1 || p.Local[0].Device != "/dev/vdc" || len(p.Problems) != 1 {
-		t.Errorf("mounts %v, problems %q; want /dev/vdc alone, and a problem with /data", p.Local, p.Problems)
+		t.Errorf("mounts %v, problems %q; want /dev/vdc alone, and a problem with /exports", p.Local, p.Problems)
 	}
 }
 
