@@ -39,8 +39,8 @@ const (
 // keep their own files over reboots although the service's do not.
 const LabelKept = "io.bulkhead.kept"
 
-// DefaultOomScore is how readily the kernel ends an OS service for want of
-// memory: after all of the user tier and what people run in their logins, and
+// DefaultOomScore is how readily the kernel kills an OS service when memory runs
+// out: after all of the user tier and what people run in their logins, and
 // before the engine that runs it.
 const DefaultOomScore = -800
 

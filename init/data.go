@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/bulkhead-os/bulkhead/internal/blockdev"
@@ -78,7 +79,7 @@ func (b *boot) mountDataDevice(ctx context.Context, d blockdev.Device) error {
 	if err := b.mount(m); err != nil {
 		return err
 	}
-	for _, s := range stateDirs {
+	for _, s := range slices.Concat(stateDirs, peoplesDirs) {
 		if s.people {
 			if err := b.sys.MakeDir(path.Join(layout.DataDir, s.name), s.mode); err != nil {
 				return errors.Join(err, b.unmount(layout.DataDir))

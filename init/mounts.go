@@ -232,13 +232,13 @@ var stateDirs = []stateDir{
 	{name: "etc/docker", mode: 0o755},
 }
 
-// peoplesDirs are of people alone: the host has them in the state only, and
-// services mount them from there.
+// peoplesDirs do not appear in the root, where some of their names are taken:
+// services mount them from the state.
 var peoplesDirs = []stateDir{
-	{"srv", 0o755},
-	{"data", 0o755},
-	{"usr/local", 0o755},
-	{"var/tmp", fs.ModeSticky | 0o777},
+	{name: "srv", mode: 0o755, people: true},
+	{name: "data", mode: 0o755, people: true},
+	{name: "usr/local", mode: 0o755, people: true},
+	{name: "var/tmp", mode: fs.ModeSticky | 0o777, people: true},
 }
 
 func bindState(_ context.Context, b *boot) error {
@@ -249,6 +249,13 @@ func bindState(_ context.Context, b *boot) error {
 		}
 		if err := b.mount(mount{source: source, target: "/" + d.name, flags: bind}); err != nil {
 			return err
+		}
+	}
+	if b.data == dataMounted {
+		for _, d := range peoplesDirs {
+			if err := b.mount(mount{source: path.Join(layout.DataDir, d.name), target: path.Join(layout.StateDir, d.name), flags: bind}); err != nil {
+				return err
+			}
 		}
 	}
 	if err := b.bindData(); err != nil {

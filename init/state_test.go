@@ -146,7 +146,7 @@ func TestData(t *testing.T) {
 		mount = "mount /dev/sda7 (ext4) on /data"
 		broke = "mount tmpfs (tmpfs) on /var/lib/user-docker"
 	)
-	onData := []string{"bind /data/home to /home", "bind /data/var/lib/user-docker to /var/lib/user-docker"}
+	onData := []string{"bind /data/home to /home", "bind /data/srv to /state/srv", "bind /data/var/lib/user-docker to /var/lib/user-docker"}
 	onState := []string{"bind /state/home to /home"}
 	tests := []struct {
 		name    string
@@ -174,7 +174,7 @@ func TestData(t *testing.T) {
 			f.boot()
 			var got []string
 			for _, c := range f.calls {
-				if c == fsck || c == mount || strings.HasSuffix(c, " to /home") || strings.HasSuffix(c, " /var/lib/user-docker") {
+				if c == fsck || c == mount || strings.HasSuffix(c, " to /home") || strings.HasSuffix(c, " to /state/srv") || strings.HasSuffix(c, " /var/lib/user-docker") {
 					got = append(got, c)
 				}
 			}

@@ -153,7 +153,7 @@ func syncFamily(family int, own []string) error {
 	return errors.Join(errs...)
 }
 
-// ofOwnNetwork tells whether a route of one of the machine's interfaces leads to
+// ofOwnNetwork reports whether a route of one of the machine's interfaces leads to
 // a network, and not to the world or to what every interface has.
 func ofOwnNetwork(r netlink.Route) bool {
 	if r.Dst == nil || r.Type != unix.RTN_UNICAST {

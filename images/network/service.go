@@ -38,7 +38,7 @@ type service struct {
 	files   *publisher
 	run     func(ctx context.Context, command osconfig.Command, iface string) error
 	load    func() (osconfig.Config, error)
-	// own is told which interfaces are the machine's.
+	// own gets the interfaces that are the machine's.
 	own func([]Target)
 
 	cfg osconfig.Network

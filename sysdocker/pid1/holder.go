@@ -50,8 +50,8 @@ func (s *system) holderPID() int {
 }
 
 // makeCgroupNamespace makes the namespace in which the user tier's cgroup is the
-// root, and keeps it in a file. Whoever makes one is in its root: PID 1 visits
-// the user tier for it, once, as long as nobody else is there.
+// root, and keeps it in a file. The cgroup of the process that makes one becomes
+// its root: PID 1 visits the user tier for it, once, while it is alone.
 func makeCgroupNamespace(root, file string) (err error) {
 	var fs unix.Statfs_t
 	if unix.Statfs(file, &fs) == nil && fs.Type == unix.NSFS_MAGIC {

@@ -220,7 +220,7 @@ User Docker    29.0, 1 of 4 containers running, 3 images
 State          /dev/vda1 (ext4), 2048 MiB in use of 8192 MiB
 Memory         1024 MiB in use of 2048 MiB
 User tier      300 MiB in use of 1792 MiB, 84 processes of any number
-               2 processes ended for want of memory since the boot: dmesg names them
+               2 processes killed since the boot because memory ran out: dmesg names them
 
 NAME     TIER     STATE     HEALTH    IMAGE     STATUS
 docker   system   running   healthy   shipped   Up 3 minutes (healthy)

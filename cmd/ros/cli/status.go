@@ -46,7 +46,7 @@ type tierUse struct {
 	SwapMax   int64 `json:"swap_max"`
 	Pids      int64 `json:"pids"`
 	PidsMax   int64 `json:"pids_max"`
-	// Killed is how many processes the kernel has ended for want of memory.
+	// Killed is how many processes the kernel has ended because memory ran out.
 	Killed int64 `json:"oom_killed"`
 }
 
@@ -201,7 +201,7 @@ func (s status) write(w io.Writer) error {
 			line("", "%d MiB of swap in use of %d MiB", t.Swap/mib, t.SwapMax/mib)
 		}
 		if t.Killed > 0 {
-			line("", "%d processes ended for want of memory since the boot: dmesg names them", t.Killed)
+			line("", "%d processes killed since the boot because memory ran out: dmesg names them", t.Killed)
 		}
 	}
 	if len(s.Services) > 0 {
