@@ -8,6 +8,9 @@ type Network struct {
 	DNS DNS `yaml:"dns"`
 	// Interfaces by name, by pattern (`eth*`) or by address (`mac=52:54:00:12:34:56`).
 	Interfaces Interfaces `yaml:"interfaces" eg:"{eth0: {address: 10.0.0.2/24, gateway: 10.0.0.1}}"`
+	// Interfaces among which the machine routes, by name or pattern. It routes for
+	// containers in any case, and among no others.
+	Forward []InterfaceKey `yaml:"forward" origin:"Bulkhead" eg:"[eth0, eth1]"`
 	// Commands to run before all interfaces are set up.
 	PreCmds []Command `yaml:"pre_cmds" eg:"[sysctl -w net.ipv4.ip_forward=1]"`
 	// Commands to run after all interfaces are set up.

@@ -1,5 +1,7 @@
 package osconfig
 
+import "cmp"
+
 // Rancher holds what is particular to this system.
 type Rancher struct {
 	// Password of `rancher`, in clear or as crypt(5) has it (`$y$…`,
@@ -111,6 +113,8 @@ type UserTier struct {
 	CPUWeight Weight `yaml:"cpu_weight" origin:"Bulkhead" eg:"50"`
 	// Share of the disks, likewise, with an I/O scheduler that heeds it.
 	IOWeight Weight `yaml:"io_weight" origin:"Bulkhead" eg:"50"`
+	// Let privileged containers and `--device` open the disks that the OS is on.
+	OSDisks bool `yaml:"os_disks" origin:"Bulkhead" eg:"true"`
 }
 
 // SSH configures the console's SSH server.
@@ -124,6 +128,14 @@ type SSH struct {
 	// Host keys by kind, private (`rsa`) and public (`rsa-pub`), instead of
 	// generated ones.
 	Keys map[string]Secret `yaml:"keys" eg:"{ed25519: '-----BEGIN OPENSSH PRIVATE KEY-----…'}"`
+}
+
+// ListenPort is the port of logins; 0 if there is no SSH server.
+func (s SSH) ListenPort() int {
+	if !s.Daemon {
+		return 0
+	}
+	return int(cmp.Or(s.Port, 22))
 }
 
 // CloudInit says how user data is looked for.

@@ -66,14 +66,22 @@ func systemFiles(cfg osconfig.Config, zone string) []systemFile {
 		{layout.OnlyTrusted, only, 0o644},
 		{layout.Proxies, proxies, 0o600}, // with passwords
 		{layout.ShutdownTimeout, timeout, 0o644},
-		{layout.UserTierLimits, userTierLimits(cfg.Rancher.UserTier), 0o644},
+		{layout.UserTierSettings, userTierSettings(cfg.Rancher), 0o644},
 	}
 }
 
-// userTierLimits returns the user tier's limits as PID 1 reads them. Of what is
-// not set there is none.
-func userTierLimits(t osconfig.UserTier) string {
-	text := ""
+// userTierSettings returns what PID 1 reads of the user tier. A limit that is not
+// set has no line.
+func userTierSettings(r osconfig.Rancher) string {
+	text := layout.TierPorts
+	if port := r.SSH.ListenPort(); port > 0 {
+		text += fmt.Sprint(" ", port)
+	}
+	text += "\n"
+	t := r.UserTier
+	if t.OSDisks {
+		text += layout.TierOSDisks + "\n"
+	}
 	for _, l := range []struct {
 		file  string
 		value int64

@@ -54,13 +54,15 @@ func TestChrony(t *testing.T) {
 	}
 }
 
-func TestUserTierLimits(t *testing.T) {
+func TestUserTierSettings(t *testing.T) {
 	for config, want := range map[string]string{
-		"{}": "",
-		"rancher: {user_tier: {mem_limit: 1G, pids_limit: 500, cpu_weight: 50}}": "memory.max 1073741824\npids.max 500\ncpu.weight 50\n",
-		"rancher: {user_tier: {swap_limit: -1}}":                                 "memory.swap.max max\n",
+		"{}":                              "ports 22\n",
+		"rancher: {ssh: {port: 2200}}":    "ports 2200\n",
+		"rancher: {ssh: {daemon: false}}": "ports\n",
+		"rancher: {user_tier: {mem_limit: 1G, pids_limit: 500, cpu_weight: 50}}": "ports 22\nmemory.max 1073741824\npids.max 500\ncpu.weight 50\n",
+		"rancher: {user_tier: {swap_limit: -1, os_disks: true}}":                 "ports 22\nos-disks\nmemory.swap.max max\n",
 	} {
-		if got := userTierLimits(configure(t, config).Rancher.UserTier); got != want {
+		if got := userTierSettings(configure(t, config).Rancher); got != want {
 			t.Errorf("%s: %q; want %q", config, got, want)
 		}
 	}

@@ -247,7 +247,10 @@ const (
 	// the user tier, and UserTierCgroups is one of them.
 	UserTierHolder  = RunDir + "/user-tier.pid"
 	UserTierCgroups = "/run/user-tier.cgroups"
-	// UserTierLimits has the limits of the user tier that the configuration
-	// sets: the names of cgroup files and their values, one a line.
-	UserTierLimits = RunDir + "/user-tier.limits"
+	// UserTierSettings has what the configuration says of the user tier, one thing
+	// a line: TierPorts and the ports that the OS keeps, TierOSDisks if the user tier
+	// may use the disks of the OS, and files of its cgroup with their values.
+	UserTierSettings = RunDir + "/user-tier.settings"
+	TierPorts        = "ports"
+	TierOSDisks      = "os-disks"
 )

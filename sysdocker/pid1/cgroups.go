@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 )
@@ -37,9 +35,9 @@ func (s *system) makeCgroups(context.Context) error {
 	for _, name := range []string{layout.SystemCgroup, layout.UserTier, layout.UserTier + layout.UserCgroup, layout.UserTier + layout.UserShimCgroup} {
 		errs = append(errs, os.MkdirAll(cgroupRoot+name, 0o755), enableControllers(cgroupRoot+name))
 	}
-	limits, err := limitsNow()
-	errs = append(errs, err, limits.write(cgroupRoot))
-	s.guard("limits", func() { s.keepLimits(limits) })
+	now, err := tierNow()
+	errs = append(errs, err, now.set())
+	go s.keepTier(now)
 	return errors.Join(errs...)
 }
 
@@ -59,28 +57,6 @@ func enableControllers(dir string) error {
 	return errors.Join(errs...)
 }
 
-// limitsEvery is how often a look shows memory that was added, swap that came,
-// and other limits in the configuration.
-const limitsEvery = 10 * time.Second
-
-// keepLimits keeps the limits as machine and configuration want them.
-func (s *system) keepLimits(set limits) {
-	for {
-		select {
-		case <-s.ending:
-			return
-		case <-time.After(limitsEvery):
-		}
-		want, err := limitsNow()
-		if err != nil || slices.Equal(want, set) {
-			continue
-		}
-		err = want.write(cgroupRoot)
-		s.log.Info("limits of the tiers", "limits", want, "error", err)
-		set = want
-	}
-}
-
 // limits are contents of files below the root of the cgroups.
 type limits []limit
 
@@ -96,19 +72,6 @@ func (l limits) write(root string) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// limitsNow returns what this machine and its configuration want.
-func limitsNow() (limits, error) {
-	m, err := readResources("/proc")
-	if err != nil {
-		return nil, err
-	}
-	configured, err := os.ReadFile(layout.UserTierLimits)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	return m.limits(string(configured)), nil
 }
 
 // Resources are what limits depend on: bytes of memory and of swap, and how many
@@ -138,8 +101,8 @@ const (
 // Of what is kept, the kernel takes half from the OS tier only when nothing else
 // is left, and the other half not at all: its programs lie on a slow medium.
 //
-// configured has lines of cgroup files and their values for the user tier.
-func (m resources) limits(configured string) limits {
+// configured are values of the user tier's files that count instead.
+func (m resources) limits(configured map[string]string) limits {
 	reserve := min(max(m.memory/8, minReserve), maxReserve)
 	user := func(file, value string) limit { return limit{layout.UserTier, file, value} }
 	number := func(n int64) string { return strconv.FormatInt(n, 10) }
@@ -147,13 +110,7 @@ func (m resources) limits(configured string) limits {
 	if m.memory <= 2*reserve {
 		memory = m.memory
 	}
-	values := map[string]string{}
-	for line := range strings.Lines(configured) {
-		if file, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
-			values[file] = value
-		}
-	}
-	if n, err := strconv.ParseInt(values["memory.max"], 10, 64); err == nil {
+	if n, err := strconv.ParseInt(configured["memory.max"], 10, 64); err == nil {
 		memory = n
 	}
 	all := limits{
@@ -168,12 +125,15 @@ func (m resources) limits(configured string) limits {
 		user("cpu.weight", userWeight),
 		user("io.weight", userWeight),
 	}
-	if _, ok := values["memory.high"]; !ok && values["memory.max"] == "max" {
-		values["memory.high"] = "max"
-	}
 	for i, l := range all {
-		if value, ok := values[l.file]; ok && l.cgroup == layout.UserTier {
+		if l.cgroup != layout.UserTier {
+			continue
+		}
+		if value, ok := configured[l.file]; ok {
 			all[i].value = value
+		}
+		if l.file == "memory.high" && configured["memory.max"] == "max" {
+			all[i].value = "max"
 		}
 	}
 	return all

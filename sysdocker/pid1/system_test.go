@@ -57,7 +57,7 @@ func TestLimits(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			got := make(map[string]string)
-			for _, l := range tt.machine.limits(tt.configured) {
+			for _, l := range tt.machine.limits(parseTierSettings(tt.configured).limits) {
 				got[l.cgroup+"/"+l.file] = l.value
 			}
 			for file, want := range tt.want {
@@ -66,6 +66,18 @@ func TestLimits(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestParseTierSettings(t *testing.T) {
+	for text, want := range map[string]tierSettings{
+		"":        {limits: map[string]string{}, ports: []uint16{22}},
+		"ports\n": {limits: map[string]string{}},
+		"ports 22 2200 x\nos-disks\nio.weight 5\n": {limits: map[string]string{"io.weight": "5"}, ports: []uint16{22, 2200}, osDisks: true},
+	} {
+		if diff := cmp.Diff(want, parseTierSettings(text), cmp.AllowUnexported(tierSettings{})); diff != "" {
+			t.Errorf("%q:\n%s", text, diff)
+		}
 	}
 }
 

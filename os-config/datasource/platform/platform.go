@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"net/url"
 	"os"
 	"slices"
@@ -98,6 +99,21 @@ func kinds() []kind {
 		{[]string{"aliyun"}, "http://100.100.100.200", over(aliyun)},
 		{[]string{"vmware", "ovf"}, "", vmware},
 	}
+}
+
+// Addresses are those by which platforms describe their machines.
+func Addresses() []netip.Addr {
+	var found []netip.Addr
+	for _, k := range kinds() {
+		u, err := url.Parse(k.place)
+		if err != nil {
+			continue
+		}
+		if a, err := netip.ParseAddr(u.Hostname()); err == nil && !slices.Contains(found, a) {
+			found = append(found, a)
+		}
+	}
+	return found
 }
 
 // linkLocal is where most platforms answer.
