@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/bulkhead-os/bulkhead/os-config/datasource/platform"
 )
 
 const (
@@ -39,15 +42,9 @@ func newPrecedence(log *slog.Logger) *precedence {
 }
 
 // of says which interfaces are the machine's own.
-func (p *precedence) of(targets []Target) {
-	var names []string
-	for _, t := range targets {
-		if t.Name != "lo" {
-			names = append(names, t.Name)
-		}
-	}
+func (p *precedence) of(links []string) {
 	p.mu.Lock()
-	p.own = names
+	p.own = links
 	p.mu.Unlock()
 	p.look()
 }
@@ -113,7 +110,7 @@ func (p *precedence) sync() error {
 }
 
 func syncFamily(family int, own []string) error {
-	var want []netlink.Route
+	var found []netlink.Route
 	for _, name := range own {
 		link, err := netlink.LinkByName(name)
 		if err != nil {
@@ -124,12 +121,9 @@ func syncFamily(family int, own []string) error {
 		if err != nil {
 			return fmt.Errorf("routes of %s: %w", name, err)
 		}
-		for _, r := range routes {
-			if ofOwnNetwork(r) {
-				want = append(want, inOwnTable(r))
-			}
-		}
+		found = append(found, routes...)
 	}
+	want := ownRoutes(family, found)
 	have, err := netlink.RouteListFiltered(family, &netlink.Route{Table: ownTable}, netlink.RT_FILTER_TABLE)
 	if err != nil {
 		return fmt.Errorf("table %d: %w", ownTable, err)
@@ -153,6 +147,47 @@ func syncFamily(family int, own []string) error {
 	return errors.Join(errs...)
 }
 
+// ownRoutes returns what has to be in the table, of the routes of the machine's
+// interfaces: those to its networks, and to where platforms describe their
+// machines, so that no container can answer as one.
+func ownRoutes(family int, found []netlink.Route) []netlink.Route {
+	var want []netlink.Route
+	for _, r := range found {
+		if ofOwnNetwork(r) {
+			want = append(want, inOwnTable(r, r.Dst))
+		}
+	}
+	if family == netlink.FAMILY_V4 {
+		for _, address := range platform.Addresses() {
+			want = append(want, routeTo(address, found))
+		}
+	}
+	return want
+}
+
+// routeTo returns the way to one address by the machine's interfaces. If there is
+// none, nothing leads there.
+func routeTo(address netip.Addr, found []netlink.Route) netlink.Route {
+	dst := &net.IPNet{IP: address.AsSlice(), Mask: net.CIDRMask(32, 32)}
+	best, bits := netlink.Route{}, -1
+	for _, r := range found {
+		ones := 0
+		if r.Dst != nil {
+			ones, _ = r.Dst.Mask.Size()
+			if !r.Dst.Contains(dst.IP) {
+				continue
+			}
+		}
+		if ones > bits && r.Type == unix.RTN_UNICAST {
+			best, bits = r, ones
+		}
+	}
+	if bits < 0 {
+		return netlink.Route{Dst: dst, Type: unix.RTN_UNREACHABLE, Protocol: protoStatic, Table: ownTable, Family: netlink.FAMILY_V4}
+	}
+	return inOwnTable(best, dst)
+}
+
 // ofOwnNetwork reports whether a route of one of the machine's interfaces leads to
 // a network, and not to the world or to what every interface has.
 func ofOwnNetwork(r netlink.Route) bool {
@@ -163,9 +198,9 @@ func ofOwnNetwork(r netlink.Route) bool {
 	return ones > 1 && !r.Dst.IP.IsLinkLocalUnicast() && !r.Dst.IP.IsMulticast()
 }
 
-func inOwnTable(r netlink.Route) netlink.Route {
+func inOwnTable(r netlink.Route, dst *net.IPNet) netlink.Route {
 	return netlink.Route{
-		LinkIndex: r.LinkIndex, Dst: r.Dst, Gw: r.Gw, Src: r.Src, Scope: r.Scope, Flags: r.Flags & int(netlink.FLAG_ONLINK),
+		LinkIndex: r.LinkIndex, Dst: dst, Gw: r.Gw, Src: r.Src, Scope: r.Scope, Flags: r.Flags & int(netlink.FLAG_ONLINK),
 		Priority: r.Priority, Protocol: protoStatic, Table: ownTable, Family: r.Family,
 	}
 }

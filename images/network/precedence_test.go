@@ -1,12 +1,14 @@
 package network
 
 import (
+	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
 	"testing"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // A bridge with the addresses of the machine's own network, which is there first,
@@ -50,7 +52,7 @@ func TestPrecedence(t *testing.T) {
 	leads("10.0.2.9", "br-0123456789ab")
 
 	p := newPrecedence(slog.New(slog.DiscardHandler))
-	p.of([]Target{{Name: "lo"}, {Name: "eth0"}})
+	p.of([]string{"eth0"})
 	for range 2 {
 		if err := p.sync(); err != nil {
 			t.Fatal(err)
@@ -60,6 +62,14 @@ func TestPrecedence(t *testing.T) {
 		leads("8.8.8.8", "eth0")
 	}
 
+	// Only the machine's own way leads to what describes it, whatever bridges there are.
+	up("docker0", "169.254.169.1/24")
+	if err := p.sync(); err != nil {
+		t.Fatal(err)
+	}
+	leads("169.254.169.254", "eth0")
+	leads("169.254.169.7", "docker0")
+
 	// The address goes, and with it the route.
 	if err := netlink.AddrDel(eth0, &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix("10.0.2.15/24"))}); err != nil {
 		t.Fatal(err)
@@ -68,4 +78,7 @@ func TestPrecedence(t *testing.T) {
 		t.Fatal(err)
 	}
 	leads("10.0.2.9", "br-0123456789ab")
+	if _, err := netlink.RouteGet(net.ParseIP("169.254.169.254")); !errors.Is(err, unix.EHOSTUNREACH) {
+		t.Errorf("without a way of the machine's own: %v; want %v", err, unix.EHOSTUNREACH)
+	}
 }

@@ -39,9 +39,11 @@ type service struct {
 	run     func(ctx context.Context, command osconfig.Command, iface string) error
 	load    func() (osconfig.Config, error)
 	// own gets the interfaces that are the machine's.
-	own func([]Target)
+	own     func([]string)
+	protect func(context.Context, protection) error
 
-	cfg osconfig.Network
+	cfg     osconfig.Network
+	sshPort int
 	// hooked are the interfaces whose commands have run.
 	hooked map[string]bool
 	told   map[string]bool // problems
@@ -54,7 +56,7 @@ func (s *service) serve(ctx context.Context) error {
 	if err != nil {
 		s.log.Warn("configuration is read in part", "err", err)
 	}
-	s.cfg = cfg.Rancher.Network
+	s.cfg, s.sshPort = cfg.Rancher.Network, cfg.Rancher.SSH.ListenPort()
 	changed := make(chan struct{}, 1)
 	watched := make(chan error, 1)
 	follow, err := s.kernel.watch(ctx, func() {
@@ -118,11 +120,11 @@ func (s *service) reload(ctx context.Context) error {
 	if err != nil {
 		s.log.Warn("configuration is read in part", "err", err)
 	}
-	if reflect.DeepEqual(cfg.Rancher.Network, s.cfg) {
+	if reflect.DeepEqual(cfg.Rancher.Network, s.cfg) && cfg.Rancher.SSH.ListenPort() == s.sshPort {
 		return nil
 	}
 	s.log.Info("user data changed the network's configuration")
-	s.cfg = cfg.Rancher.Network
+	s.cfg, s.sshPort = cfg.Rancher.Network, cfg.Rancher.SSH.ListenPort()
 	clear(s.hooked)
 	return s.bringUp(ctx)
 }
@@ -148,7 +150,11 @@ func (s *service) apply(ctx context.Context) error {
 	if !slices.ContainsFunc(targets, func(t Target) bool { return t.Name == "lo" }) {
 		targets = append(targets, Target{Name: "lo"})
 	}
-	s.own(targets)
+	own := ownLinks(targets)
+	s.own(own)
+	if err := s.protect(ctx, protection{own: own, forward: s.cfg.Forward, sshPort: s.sshPort}); err != nil {
+		s.log.Error("the machine's own rules", "err", err)
+	}
 	for _, a := range structure(targets, links) {
 		s.do(a)
 	}

@@ -88,9 +88,22 @@ var sysctls = []sysctl{
 	{"kernel/poweroff_cmd", filepath.Join(layout.Root, "ros/sbin/poweroff")},
 	{"fs/protected_symlinks", "1"},
 	{"fs/protected_hardlinks", "1"},
-	{"fs/protected_fifos", "1"},
+	{"fs/protected_fifos", "2"},
 	{"fs/protected_regular", "2"},
 	{"kernel/kptr_restrict", "1"},
+	{"kernel/dmesg_restrict", "1"},
+	{"kernel/unprivileged_bpf_disabled", "1"},
+	{"kernel/yama/ptrace_scope", "1"},
+	{"kernel/perf_event_paranoid", "3"},
+	{"net/core/bpf_jit_harden", "1"},
+	{"dev/tty/ldisc_autoload", "0"},
+	// After an oops nobody knows what still works: restart.
+	{"kernel/panic_on_oops", "1"},
+	// Packets with the address of another link are no answer to ours, and nobody
+	// needs to hear of a better router.
+	{"net/ipv4/conf/all/rp_filter", "2"},
+	{"net/ipv4/conf/all/send_redirects", "0"},
+	{"net/ipv4/conf/default/send_redirects", "0"},
 }
 
 func setSysctls(context.Context) error { return writeSysctls("/proc/sys", sysctls) }
