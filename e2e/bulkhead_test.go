@@ -51,7 +51,7 @@ func TestTheBulkheadHolds(t *testing.T) {
 		}
 	})
 	t.Run("its limits are in force and shown", func(t *testing.T) {
-		const files = "cd /sys/fs/cgroup; grep -H . user-tier/memory.max user-tier/memory.high user-tier/memory.swap.max user-tier/pids.max user-tier/cpu.weight system/memory.min system/memory.low system/cpu.weight"
+		const files = "cd /sys/fs/cgroup; grep -H . user-tier/memory.max user-tier/memory.swap.max user-tier/pids.max user-tier/cpu.weight system/memory.min system/memory.low system/cpu.weight"
 		limits := make(map[string]int64)
 		for line := range strings.Lines(g.root(t, "%s", files)) {
 			file, value, _ := strings.Cut(strings.TrimSpace(line), ":")

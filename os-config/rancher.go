@@ -102,7 +102,8 @@ type Rancher struct {
 
 // UserTier limits the user tier. What is not set follows from the machine.
 type UserTier struct {
-	// Memory; else all but an eighth, which is at least 96 MiB and at most 512.
+	// Memory; else all but a sixth, which is at least 192 MiB and at most 512, of a
+	// small machine a third.
 	MemLimit Size `yaml:"mem_limit" origin:"Bulkhead" eg:"1536M"`
 	// Swap; else three quarters of what there is.
 	SwapLimit Size `yaml:"swap_limit" origin:"Bulkhead" eg:"512M"`

@@ -40,18 +40,18 @@ func TestLimits(t *testing.T) {
 		configured string
 		want       map[string]string
 	}{
-		{name: "128 MiB: all of it", machine: resources{memory: 128 * mib, threads: 10000},
-			want: map[string]string{"/user-tier/memory.max": "134217728", "/user-tier/pids.max": "7500", "/user-tier/memory.swap.max": "0"}},
-		{name: "512 MiB less 96", machine: resources{memory: 512 * mib, threads: 10000},
-			want: map[string]string{"/user-tier/memory.max": "436207616", "/system/memory.low": "100663296"}},
-		{name: "2 GiB less 256 MiB", machine: resources{memory: 2048 * mib, swap: 1024 * mib, threads: 10000},
-			want: map[string]string{"/user-tier/memory.max": "1879048192", "/user-tier/memory.high": "1820327936",
-				"/user-tier/memory.swap.max": "805306368", "/system/memory.min": "134217728", "/system/memory.low": "268435456"}},
+		{name: "256 MiB less a third", machine: resources{memory: 256 * mib, threads: 10000},
+			want: map[string]string{"/user-tier/memory.max": "178956971", "/user-tier/pids.max": "7500", "/user-tier/memory.swap.max": "0"}},
+		{name: "1 GiB less 192 MiB", machine: resources{memory: 1024 * mib, threads: 10000},
+			want: map[string]string{"/user-tier/memory.max": "872415232", "/system/memory.low": "201326592"}},
+		{name: "2 GiB less a sixth", machine: resources{memory: 2048 * mib, swap: 1024 * mib, threads: 10000},
+			want: map[string]string{"/user-tier/memory.max": "1789569707", "/user-tier/memory.swap.max": "805306368",
+				"/system/memory.min": "178956970", "/system/memory.low": "357913941"}},
 		{name: "8 GiB less 512 MiB", machine: resources{memory: 8192 * mib, threads: 10000},
 			want: map[string]string{"/user-tier/memory.max": "8053063680"}},
 		{name: "the configuration wins", machine: resources{memory: 2048 * mib, threads: 10000},
 			configured: "memory.max 1073741824\npids.max 500\ncpu.weight 50\n",
-			want: map[string]string{"/user-tier/memory.max": "1073741824", "/user-tier/memory.high": "1040187392", "/user-tier/pids.max": "500",
+			want: map[string]string{"/user-tier/memory.max": "1073741824", "/user-tier/pids.max": "500",
 				"/user-tier/cpu.weight": "50", "/system/cpu.weight": "400"}},
 	}
 	for _, tt := range tests {
