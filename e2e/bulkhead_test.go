@@ -111,6 +111,33 @@ func TestTheBulkheadHolds(t *testing.T) {
 		}
 		g.sh(t, "docker run --rm --privileged --cgroupns host %s sh -c 'test ! -e /sys/fs/cgroup/system && ! echo max >/sys/fs/cgroup/memory.max && ! echo $$ >/sys/fs/cgroup/../cgroup/system/cgroup.procs'", image)
 	})
+	t.Run("devices of the OS are out of reach", func(t *testing.T) {
+		for _, command := range []string{
+			"dd if=/dev/zero of=$d count=1", "dd if=$d of=/dev/null count=1", "head -c1 /dev/mem", "sh -c 'echo >/dev/watchdog'",
+		} {
+			// The state's disk; that of the medium cannot be written to anyway.
+			command = strings.ReplaceAll(command, "$d", g.sh(t, "findmnt -no SOURCE /home | cut -d'[' -f1"))
+			if got := g.try(t, "docker run --rm --privileged "+image+" "+command); !strings.Contains(got.Stderr, "not permitted") {
+				t.Errorf("%s: %s %s; want it refused", command, got.Stdout, got.Stderr)
+			}
+		}
+		g.sh(t, "docker run --rm --privileged %s sh -c 'dd if=/dev/zero of=/disk bs=1M count=8 && losetup /dev/loop7 /disk && head -c1 /dev/loop7 >/dev/null && losetup -d /dev/loop7'", image)
+	})
+	t.Run("no container describes the machine", func(t *testing.T) {
+		g.sh(t, "docker network create --subnet 169.254.169.0/24 md && docker run -d --name md --network md --ip 169.254.169.254 %s httpd -f -p 80", image)
+		if got := g.try(t, "wget -T 5 -qO- http://169.254.169.254/ 2>&1"); strings.Contains(got.Stdout, "404") {
+			t.Errorf("a container answers: %s", got.Stdout)
+		}
+		if link := g.sh(t, "ip route get 169.254.169.254"); !strings.Contains(link, "eth0") {
+			t.Errorf("the way to the metadata: %s; want eth0", link)
+		}
+		g.sh(t, "docker rm -f md && docker network rm md")
+	})
+	t.Run("rules of the machine's own", func(t *testing.T) {
+		if rules := g.root(t, "nft list table inet bulkhead"); !strings.Contains(rules, "dport 22 notrack") {
+			t.Errorf("rules:\n%s", rules)
+		}
+	})
 
 	for _, tt := range []struct {
 		name, command, after string
@@ -127,7 +154,7 @@ func TestTheBulkheadHolds(t *testing.T) {
 			after: "docker network rm lan"},
 		{name: "full /run/user-docker", command: "timeout 60 docker run --rm -v /run/user-docker:/x " + image + " sh -c 'cat /dev/zero >/x/fill; sleep 20; rm /x/fill'"},
 	} {
-		if tt.full && !full() {
+		if tt.full && testing.Short() {
 			continue
 		}
 		t.Run(tt.name, func(t *testing.T) {
