@@ -14,6 +14,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/bulkhead-os/bulkhead/internal/retry"
 	"github.com/bulkhead-os/bulkhead/os-config/datasource/platform"
 )
 
@@ -62,7 +63,7 @@ func (p *precedence) keep(ctx context.Context) {
 		err := p.follow(ctx)
 		if ctx.Err() == nil {
 			p.log.Warn("routes of the machine's own networks", "err", err)
-			sleep(ctx, time.Second)
+			_ = retry.Sleep(ctx, time.Second)
 		}
 	}
 }
@@ -89,7 +90,7 @@ func (p *precedence) follow(ctx context.Context) error {
 				p.look()
 			}
 		case <-p.poke:
-			sleep(ctx, routeSettle)
+			_ = retry.Sleep(ctx, routeSettle)
 			if err := p.sync(); err != nil {
 				p.log.Warn("routes of the machine's own networks", "err", err)
 			}
