@@ -31,6 +31,9 @@ import (
 // kernelPackage pulls in Debian's current kernel of the suite.
 const kernelPackage = "linux-image-amd64"
 
+// isoName is the artefact that is burnt, copied to a stick and upgraded from.
+const isoName = "bulkhead-amd64.iso"
+
 // Config says what to build, and how.
 type Config struct {
 	// Repo is the source tree, Out the folder for artifacts/ and images/.
@@ -40,6 +43,11 @@ type Config struct {
 	Packages, Derived string
 	// MaxListAge is how old package lists may be before they are fetched again.
 	MaxListAge time.Duration
+	// ReleaseKeys is a file of the public keys that releases are signed with, for
+	// the image to know; empty for none.
+	ReleaseKeys string
+	// SigningKey is the file of the secret key that Release signs with.
+	SigningKey string
 	// Archives asks for whole image archives in Out/images.
 	Archives bool
 	// Compression is the root image's.
@@ -71,6 +79,8 @@ type builder struct {
 	loader     map[string]string
 	rootImage  string
 	bootInitrd string
+	// release are the files of the release, by their paths.
+	release map[string]string
 }
 
 // Build makes everything in Out.
@@ -89,6 +99,7 @@ func Build(ctx context.Context, cfg Config) error {
 			{"boot loader", b.makeLoader},
 			{"root image", b.makeRoot},
 			{"initramfs", b.makeInitramfs},
+			{"manifest", b.describe},
 			{"ISO", b.makeISO},
 			{"netboot files", b.makeNetboot},
 			{"bill of materials", b.makeSBOM},
@@ -279,17 +290,20 @@ func (b *builder) prepareKernel(ctx context.Context) (err error) {
 }
 
 func (b *builder) makeLoader(ctx context.Context) (err error) {
-	b.loader, err = loader.Make(ctx, b.source.Version, b.tools, filepath.Join(b.work, "loader"))
+	b.loader, err = loader.Make(ctx, b.tools, filepath.Join(b.work, "loader"))
 	return err
 }
 
 // makeRoot makes the root image, or takes the one that was made from the same
 // tree.
 func (b *builder) makeRoot(ctx context.Context) (err error) {
+	if err := b.checkKeys(); err != nil {
+		return err
+	}
 	content := rootfs.Content{
 		Compression: b.Compression,
 		Version:     b.source.Version, Commit: b.source.Commit,
-		Layers: b.layers, Images: b.images, Kernel: b.kernel, Loader: b.loader, Users: allUsers(b.decls),
+		Layers: b.layers, Images: b.images, Kernel: b.kernel, Loader: b.loader, ReleaseKeys: b.ReleaseKeys, Users: allUsers(b.decls),
 	}
 	b.rootImage, err = rootfs.Make(ctx, content, b.tools, b.work, filepath.Join(b.Derived, "root"))
 	if err == nil {
@@ -308,17 +322,14 @@ func (b *builder) makeInitramfs(ctx context.Context) error {
 }
 
 func (b *builder) makeISO(ctx context.Context) error {
-	m := isofs.Medium{
-		Version: b.source.Version, Epoch: b.source.Epoch,
-		Kernel: b.kernel.Image, Initramfs: b.bootInitrd, RootImage: b.rootImage,
-	}
+	m := isofs.Medium{Version: b.source.Version, Epoch: b.source.Epoch, Files: b.release}
 	// Appears whole or not at all: scripts/run boots what it finds there.
 	part := filepath.Join(b.work, "bulkhead.iso")
 	if err := isofs.Write(ctx, m, b.tools, b.work, part); err != nil {
 		return err
 	}
 	b.noteSize(part)
-	return os.Rename(part, b.artifact("bulkhead-amd64.iso"))
+	return os.Rename(part, b.artifact(isoName))
 }
 
 func (b *builder) makeNetboot(context.Context) error {
@@ -326,7 +337,7 @@ func (b *builder) makeNetboot(context.Context) error {
 		return err
 	}
 	file := b.artifact("initrd")
-	if err := initramfs.WriteNetboot(file, b.kernel.Image, b.bootInitrd, b.rootImage); err != nil {
+	if err := initramfs.WriteNetboot(file, b.release); err != nil {
 		return err
 	}
 	b.noteSize(file)
@@ -341,15 +352,20 @@ func (b *builder) noteSize(file string) {
 
 // checksums writes SHA256SUMS in the form of sha256sum.
 func (b *builder) checksums(context.Context) error {
+	return writeSums(b.artifact(""), []string{isoName, "initrd", "sbom.spdx.json", "vmlinuz"})
+}
+
+// writeSums writes the SHA256SUMS of files in dir.
+func writeSums(dir string, names []string) error {
 	var sums strings.Builder
-	for _, name := range []string{"bulkhead-amd64.iso", "initrd", "sbom.spdx.json", "vmlinuz"} {
-		sum, err := fileHash(b.artifact(name))
+	for _, name := range names {
+		sum, err := fileHash(filepath.Join(dir, name))
 		if err != nil {
 			return err
 		}
 		fmt.Fprintf(&sums, "%s  %s\n", sum, name)
 	}
-	return os.WriteFile(b.artifact("SHA256SUMS"), []byte(sums.String()), 0o644)
+	return os.WriteFile(filepath.Join(dir, "SHA256SUMS"), []byte(sums.String()), 0o644)
 }
 
 func fileHash(name string) (string, error) {

@@ -46,6 +46,9 @@ func run(ctx context.Context, args []string) error {
 	services := flags.Bool("services", false, "make the images of optional services only: artifacts/services/")
 	goflags := flags.Bool("goflags", false, "print the GOFLAGS that the engine is built with, and do nothing")
 	machineTools := flags.Bool("machine-tools", false, "bring QEMU and what else virtual machines need, print the folder of commands, build nothing")
+	keys := flags.String("release-keys", "", "`file` of one or two public minisign keys: ros os upgrade believes what they have signed")
+	makeRelease := flags.Bool("release", false, "make the folder of a release from what was built: release/")
+	key := flags.String("key", "", "`file` of the secret minisign key that -release signs with, without a password (minisign -G -W)")
 	twice := flags.Bool("twice", false, "build again from scratch and compare")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -60,10 +63,14 @@ func run(ctx context.Context, args []string) error {
 	cfg := iso.Config{
 		Repo: *repo, Out: *out, MaxListAge: *age, Archives: *archives, Compression: rootfs.Small(),
 		Packages: filepath.Join(*cache, "packages"), Derived: filepath.Join(*cache, "derived"),
+		ReleaseKeys: *keys, SigningKey: *key,
 		Log: os.Stderr, Getenv: os.Getenv,
 	}
 	if *fast {
 		cfg.Compression = rootfs.Fast()
+	}
+	if *key != "" && !*makeRelease {
+		return errors.New("-key goes with -release")
 	}
 	for _, dir := range []*string{&cfg.Repo, &cfg.Out, &cfg.Packages, &cfg.Derived} {
 		if *dir, err = filepath.Abs(*dir); err != nil {
@@ -81,6 +88,8 @@ func run(ctx context.Context, args []string) error {
 			fmt.Println(commands)
 		}
 		return err
+	case *makeRelease:
+		return iso.Release(ctx, cfg)
 	case *twice:
 		return iso.BuildTwice(ctx, cfg)
 	}

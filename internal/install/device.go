@@ -47,20 +47,6 @@ func rereadTable(disk *os.File) error {
 	return nil
 }
 
-// dropCache writes a device's cached blocks back and forgets them, so that what
-// is read next comes from the disk.
-func dropCache(device string) error {
-	f, err := os.OpenFile(device, os.O_RDONLY, 0)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := unix.IoctlSetInt(int(f.Fd()), unix.BLKFLSBUF, 0); err != nil {
-		return fmt.Errorf("drop the cache of %s: %w", device, err)
-	}
-	return nil
-}
-
 // zero overwrites a range of a device.
 func zero(f *os.File, at, size int64) error {
 	chunk := make([]byte, min(size, 1<<20))

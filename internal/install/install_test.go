@@ -19,6 +19,10 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/disklayout"
 	"github.com/bulkhead-os/bulkhead/internal/gpt"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/partition"
+	"github.com/bulkhead-os/bulkhead/internal/release"
+	"github.com/bulkhead-os/bulkhead/internal/slots"
+	"github.com/bulkhead-os/bulkhead/internal/work"
 )
 
 func TestRefusal(t *testing.T) {
@@ -138,14 +142,25 @@ func source(t *testing.T) Source {
 		for i := range data {
 			data[i] = byte(i>>8) + byte(i)
 		}
-		if err := writeFile(name, data, 0o644); err != nil {
+		if err := partition.WriteFile(name, data, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for i, name := range slotFiles {
+	for i, name := range release.Needed() {
 		write(filepath.Join(s.Medium, name), 3<<20+i)
 	}
-	for _, name := range []string{"BOOTX64.EFI", "grubx64.efi", "mmx64.efi", layout.LoaderMenu, layout.LoaderSlotConfig} {
+	manifest, err := release.Manifest{Version: "v1"}.Describe(func(name string) string { return filepath.Join(s.Medium, name) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := manifest.Encode()
+	if err == nil {
+		err = partition.WriteFile(filepath.Join(s.Medium, layout.ReleaseFile), text, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"BOOTX64.EFI", "grubx64.efi", "mmx64.efi", layout.LoaderMenu} {
 		write(filepath.Join(s.Loader, name), 10000)
 	}
 	write(filepath.Join(s.Loader, layout.LoaderBootSector), 512)
@@ -161,8 +176,8 @@ func newPlan(t *testing.T, o Options, s Source) *Plan {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan.seal = func(file string) error {
-		if err := sealFile(file); !errors.Is(err, unix.EOPNOTSUPP) {
+	plan.seal = func(file, digest string) error {
+		if err := slots.SealFile(file, digest); !errors.Is(err, unix.EOPNOTSUPP) {
 			return err
 		}
 		return nil
@@ -205,10 +220,10 @@ func TestIntegrationInstall(t *testing.T) {
 			}
 			s := source(t)
 			config := []File{{Path: layout.CloudConfig, Data: []byte("#cloud-config\n")}}
-			plan := newPlan(t, Options{Disk: disk, Config: config, Args: "one two", ID: "first", Version: "v1", Dir: t.TempDir()}, s)
+			plan := newPlan(t, Options{Disk: disk, Config: config, Args: "one two", ID: "first", Dir: t.TempDir()}, s)
 			// What a cut at any step leaves.
 			var atStep []string
-			result, err := plan.Run(t.Context(), func(p Progress) {
+			result, err := plan.Run(t.Context(), func(p work.Progress) {
 				if p.Done == 0 {
 					d, err := Machine{Root: "/"}.Look(disk.Path)
 					if err != nil || d.GUID != "" || p.Step > 1 && firstByte(t, disk.Path) != 0 {
@@ -272,8 +287,8 @@ func checkInstalled(t *testing.T, plan *Plan, s Source) {
 			t.Error(err)
 		}
 	}
-	slot := map[string]string{layout.SlotConfig: filepath.Join(s.Loader, layout.LoaderSlotConfig)}
-	for _, name := range slotFiles {
+	slot := map[string]string{layout.ReleaseFile: filepath.Join(s.Medium, layout.ReleaseFile)}
+	for _, name := range release.Needed() {
 		slot[name] = filepath.Join(s.Medium, name)
 	}
 	same(disklayout.SlotA, "ext4", slot)
@@ -308,10 +323,10 @@ func TestIntegrationFailure(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := source(t)
-	plan := newPlan(t, Options{Disk: disk, ID: "x", Version: "v1", Dir: t.TempDir()}, s)
+	plan := newPlan(t, Options{Disk: disk, ID: "x", Dir: t.TempDir()}, s)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	_, err = plan.Run(ctx, func(p Progress) {
+	_, err = plan.Run(ctx, func(p work.Progress) {
 		if p.Name == "boot code" {
 			cancel()
 		}
@@ -345,8 +360,8 @@ func TestIntegrationInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	disk.Uses = nil // as if it were mounted where nobody sees it
-	plan := newPlan(t, Options{Disk: disk, ID: "x", Version: "v1", Dir: t.TempDir()}, source(t))
-	if _, err := plan.Run(t.Context(), func(Progress) {}); err == nil || !strings.Contains(err.Error(), "in use") {
+	plan := newPlan(t, Options{Disk: disk, ID: "x", Dir: t.TempDir()}, source(t))
+	if _, err := plan.Run(t.Context(), func(work.Progress) {}); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("error %v", err)
 	}
 	after, err := Machine{Root: "/"}.Look(device)

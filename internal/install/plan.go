@@ -3,14 +3,14 @@ package install
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 
 	"github.com/bulkhead-os/bulkhead/internal/bootstate"
 	"github.com/bulkhead-os/bulkhead/internal/disklayout"
 	"github.com/bulkhead-os/bulkhead/internal/gpt"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/release"
+	"github.com/bulkhead-os/bulkhead/internal/slots"
 )
 
 // A Source is where the system comes from: a medium as the running system has
@@ -19,22 +19,6 @@ type Source struct{ Medium, Loader string }
 
 // Running is the source of the system that runs.
 func Running() Source { return Source{layout.MediumDir, layout.LoaderDir} }
-
-// slotFiles are copied into a slot, the small ones first.
-var slotFiles = []string{layout.InitramfsFile, layout.KernelFile, layout.RootImage}
-
-// size is how much is copied into a slot, in bytes.
-func (s Source) size() (int64, error) {
-	var total int64
-	for _, name := range slotFiles {
-		info, err := os.Stat(filepath.Join(s.Medium, name))
-		if err != nil {
-			return 0, fmt.Errorf("the running system's medium cannot be installed from: %w", err)
-		}
-		total += info.Size()
-	}
-	return total, nil
-}
 
 // A File is one of the configuration, by its path in the state.
 type File struct {
@@ -49,8 +33,7 @@ type Options struct {
 	// Args are further kernel parameters.
 	Args string
 	// ID names this installation, so that it is not made twice.
-	ID      string
-	Version string
+	ID string
 	// Tool puts what runs Debian's programs in front of their command line.
 	Tool []string
 	// Dir is a directory for mounts.
@@ -64,11 +47,13 @@ type Plan struct {
 	Parts  []disklayout.Partition
 	Table  gpt.Table
 	table  gpt.Encoded
+	// Release is the system that is installed: the one that runs.
+	Release release.Release
 	// state is the boot state that is written.
 	state bootstate.State
-	bytes int64
-	// seal and esp are sealFile and FAT, but in tests on a kernel that cannot.
-	seal func(file string) error
+	// seal and esp are slots.SealFile and FAT, but in tests on a kernel that
+	// cannot.
+	seal func(file, digest string) error
 	esp  fileSystem
 }
 
@@ -88,7 +73,7 @@ func New(o Options, s Source) (*Plan, error) {
 	if err := o.Disk.Refusal(); err != nil {
 		return nil, err
 	}
-	p := &Plan{Options: o, Source: s, seal: sealFile, esp: espFileSystem(o.Disk.Sector)}
+	p := &Plan{Options: o, Source: s, seal: slots.SealFile, esp: espFileSystem(o.Disk.Sector)}
 	var err error
 	if p.Parts, err = disklayout.Plan(o.Disk.Size, o.Disk.Sector); err != nil {
 		return nil, err
@@ -101,11 +86,11 @@ func New(o Options, s Source) (*Plan, error) {
 	if _, err := p.state.Encode(); err != nil {
 		return nil, err
 	}
-	if p.bytes, err = s.size(); err != nil {
-		return nil, err
+	if p.Release, err = release.Look(context.Background(), release.Folder(s.Medium)); err != nil {
+		return nil, fmt.Errorf("the running system's medium cannot be installed from: %w", err)
 	}
-	if slot := p.part(disklayout.SlotA); p.bytes > slot.Size*9/10 {
-		return nil, fmt.Errorf("the system has %d MiB, too much for a slot of %d MiB", p.bytes/disklayout.MiB, slot.Size/disklayout.MiB)
+	if err := slots.Fits(p.Release.Manifest, p.part(disklayout.SlotA).Size); err != nil {
+		return nil, err
 	}
 	return p, nil
 }

@@ -15,18 +15,12 @@ import (
 
 	"github.com/bulkhead-os/bulkhead/internal/bootstate"
 	"github.com/bulkhead-os/bulkhead/internal/disklayout"
-	"github.com/bulkhead-os/bulkhead/internal/fsverity"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/partition"
+	"github.com/bulkhead-os/bulkhead/internal/slots"
 	"github.com/bulkhead-os/bulkhead/internal/tool"
+	"github.com/bulkhead-os/bulkhead/internal/work"
 )
-
-// Progress is how far the work is. Done and Total are bytes; Total is zero for
-// steps that take no time worth telling.
-type Progress struct {
-	Step, Steps int
-	Name        string
-	Done, Total int64
-}
 
 // A Result is what was done.
 type Result struct {
@@ -45,10 +39,9 @@ type run struct {
 	// which is not there yet, and forget the partitions.
 	disk *os.File
 	// ours: what was on the disk is gone. Before, a failure changes nothing.
-	ours   bool
-	report func(Progress)
-	now    Progress
-	// sums are those of the files that were copied.
+	ours  bool
+	meter work.Meter
+	// sums are those of the files on the EFI partition.
 	sums map[string][sha256.Size]byte
 }
 
@@ -56,9 +49,9 @@ type run struct {
 const recordID = "id"
 
 // Run installs. After a failure nothing can be booted from the disk.
-func (p *Plan) Run(ctx context.Context, report func(Progress)) (Result, error) {
+func (p *Plan) Run(ctx context.Context, report func(work.Progress)) (Result, error) {
 	start := time.Now()
-	r := &run{Plan: p, report: report, sums: make(map[string][sha256.Size]byte)}
+	r := &run{Plan: p, meter: work.Meter{Report: report}, sums: make(map[string][sha256.Size]byte)}
 	var err error
 	if r.disk, err = lock(p.Disk.Path); err != nil {
 		return Result{}, err
@@ -66,8 +59,7 @@ func (p *Plan) Run(ctx context.Context, report func(Progress)) (Result, error) {
 	defer r.disk.Close()
 	steps := p.Steps()
 	for i, s := range steps {
-		r.now = Progress{Step: i + 1, Steps: len(steps), Name: s.Name}
-		r.report(r.now)
+		r.meter.Begin(i+1, len(steps), s.Name)
 		err := ctx.Err()
 		if err == nil {
 			err = s.do(r, ctx)
@@ -80,7 +72,7 @@ func (p *Plan) Run(ctx context.Context, report func(Progress)) (Result, error) {
 			return Result{}, err
 		}
 	}
-	return Result{p.Disk.Path, p.Table.ID.String(), p.ID, p.Version, p.bytes, time.Since(start).Seconds()}, nil
+	return Result{p.Disk.Path, p.Table.ID.String(), p.ID, p.Release.Version, p.Release.Size(), time.Since(start).Seconds()}, nil
 }
 
 // lock opens a disk, and keeps udev and other installations away from it.
@@ -143,21 +135,9 @@ func (r *run) tool(ctx context.Context, argv ...string) error {
 // dir is where the disk's partitions are mounted.
 func (r *run) dir() string { return filepath.Join(r.Dir, filepath.Base(r.Disk.Path)) }
 
-// mounted runs use while a device is mounted, and writes all back.
+// mounted runs use while a partition is mounted, and writes all back.
 func (r *run) mounted(device, kind string, flags uintptr, use func(dir string) error) error {
-	dir := r.dir()
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	if err := unix.Mount(device, dir, kind, flags, ""); err != nil {
-		return fmt.Errorf("mount %s (%s): %w", device, kind, err)
-	}
-	err := use(dir)
-	if umountErr := unix.Unmount(dir, 0); umountErr != nil {
-		// So that a device is not in use for ever.
-		return errors.Join(err, fmt.Errorf("unmount %s: %w", device, umountErr), unix.Unmount(dir, unix.MNT_DETACH))
-	}
-	return err
+	return partition.Mounted(device, kind, r.dir(), flags, use)
 }
 
 func (r *run) makeState(ctx context.Context) error {
@@ -167,7 +147,7 @@ func (r *run) makeState(ctx context.Context) error {
 	}
 	return r.mounted(device, "ext4", 0, func(dir string) error {
 		for _, f := range r.Config {
-			if err := writeFile(filepath.Join(dir, f.Path), f.Data, 0o600); err != nil {
+			if err := partition.WriteFile(filepath.Join(dir, f.Path), f.Data, 0o600); err != nil {
 				return err
 			}
 		}
@@ -204,7 +184,7 @@ func (r *run) writeBootState(context.Context) error {
 		return err
 	}
 	record, err := bootstate.Values(map[string]string{
-		recordID: r.ID, "version": r.Version, "time": time.Now().UTC().Format(time.RFC3339),
+		recordID: r.ID, "version": r.Release.Version, "time": time.Now().UTC().Format(time.RFC3339),
 	})
 	if err != nil {
 		return err
@@ -219,94 +199,26 @@ func (r *run) writeBootState(context.Context) error {
 	return errors.Join(err, r.disk.Sync())
 }
 
-// copySystem fills slot a, but for slot.cfg.
-func (r *run) copySystem(ctx context.Context) error {
-	device := r.device(disklayout.SlotA)
-	// Nobody ever writes to it while it is in use: a journal would only be
-	// replayed, and so written, by a system that mounts it.
-	if err := r.tool(ctx, "/usr/sbin/mkfs.ext4", "-q", "-F", "-b", "4096", "-m", "0", "-O", "verity,^has_journal", device); err != nil {
-		return err
+// system fills slot a.
+func (r *run) system() slots.Filling {
+	return slots.Filling{
+		Release: r.Release, Device: r.device(disklayout.SlotA), Dir: r.dir(),
+		Tool: r.Tool, Meter: &r.meter, Seal: r.seal,
 	}
-	r.now.Total = r.bytes
-	return r.mounted(device, "ext4", unix.MS_NOATIME, func(dir string) error {
-		for _, name := range slotFiles {
-			if err := r.copy(ctx, name, filepath.Join(dir, name)); err != nil {
-				return err
-			}
-		}
-		return r.seal(filepath.Join(dir, layout.RootImage))
-	})
 }
 
-// copy copies a file of the medium and notes its sum.
-func (r *run) copy(ctx context.Context, name, to string) error {
-	from, err := os.Open(filepath.Join(r.Source.Medium, name))
-	if err != nil {
-		return err
-	}
-	defer from.Close()
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	sum := sha256.New()
-	_, err = io.Copy(io.MultiWriter(f, sum), r.watch(ctx, from))
-	if err == nil {
-		err = f.Sync()
-	}
-	r.sums[name] = [sha256.Size]byte(sum.Sum(nil))
-	return errors.Join(err, f.Close())
-}
+func (r *run) copySystem(ctx context.Context) error { return r.system().Write(ctx) }
 
-// sealFile has the kernel check each read of a file.
-func sealFile(file string) error {
-	f, err := os.Open(file)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return fsverity.Enable(f)
-}
+func (r *run) checkSystem(ctx context.Context) error { return r.system().Finish(ctx) }
 
-// checkSystem reads back what was copied, from the disk, and then declares the
-// slot whole.
-func (r *run) checkSystem(ctx context.Context) error {
-	device := r.device(disklayout.SlotA)
-	if err := dropCache(device); err != nil {
-		return err
-	}
-	r.now.Total = r.bytes
-	err := r.mounted(device, "ext4", unix.MS_RDONLY, func(dir string) error {
-		for _, name := range slotFiles {
-			if err := r.compare(ctx, name, filepath.Join(dir, name)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	config, err := os.ReadFile(filepath.Join(r.Source.Loader, layout.LoaderSlotConfig))
-	if err != nil {
-		return err
-	}
-	return r.mounted(device, "ext4", unix.MS_NOATIME, func(dir string) error {
-		return writeFile(filepath.Join(dir, layout.SlotConfig), config, 0o644)
-	})
-}
-
-func (r *run) compare(ctx context.Context, name, file string) error {
+func (r *run) compare(name, file string) error {
 	f, err := os.Open(file)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	sum := sha256.New()
-	if _, err := io.Copy(sum, r.watch(ctx, f)); err != nil {
+	if _, err := io.Copy(sum, f); err != nil {
 		return err
 	}
 	if [sha256.Size]byte(sum.Sum(nil)) != r.sums[name] {
@@ -332,7 +244,7 @@ func (r *run) makeESP(ctx context.Context) error {
 				return err
 			}
 			r.sums[to] = sha256.Sum256(data)
-			if err := writeFile(filepath.Join(dir, to), data, 0o644); err != nil {
+			if err := partition.WriteFile(filepath.Join(dir, to), data, 0o644); err != nil {
 				return err
 			}
 		}
@@ -341,12 +253,12 @@ func (r *run) makeESP(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := dropCache(device); err != nil {
+	if err := partition.DropCache(device); err != nil {
 		return err
 	}
 	return r.mounted(device, r.esp.kind, unix.MS_RDONLY, func(dir string) error {
 		for name := range files {
-			if err := r.compare(ctx, name, filepath.Join(dir, name)); err != nil {
+			if err := r.compare(name, filepath.Join(dir, name)); err != nil {
 				return err
 			}
 		}
@@ -398,36 +310,3 @@ func (r *run) writeTable(context.Context) error {
 	}
 	return nil
 }
-
-// writeFile writes a file and the directories above it, and waits for the disk.
-func writeFile(name string, data []byte, mode os.FileMode) error {
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, mode)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
-}
-
-// watch reports how far a reader is.
-func (r *run) watch(ctx context.Context, from io.Reader) io.Reader {
-	return readFunc(func(b []byte) (int, error) {
-		if err := ctx.Err(); err != nil {
-			return 0, err
-		}
-		n, err := from.Read(b)
-		r.now.Done += int64(n)
-		r.report(r.now)
-		return n, err
-	})
-}
-
-type readFunc func([]byte) (int, error)
-
-func (f readFunc) Read(b []byte) (int, error) { return f(b) }

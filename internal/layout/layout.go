@@ -42,14 +42,19 @@ const (
 	LoaderBootSector = "boot.img"
 	LoaderCore       = "core.img"
 	LoaderMenu       = "grub.cfg"
-	LoaderSlotConfig = "slot.cfg"
 	LoaderBootState  = "bootstate.img"
-	// KernelFile and InitramfsFile are on the medium and in a slot, as is
-	// RootImage.
-	KernelFile    = "boot/vmlinuz"
-	InitramfsFile = "boot/initrd"
-	SlotConfig    = "boot/slot.cfg"
-	RootImage     = "bulkhead/root.erofs"
+	// A medium, a release and a slot have the same files: kernel, initramfs, root
+	// image, how GRUB starts them from a slot, and what names them (package
+	// release).
+	KernelFile       = "boot/vmlinuz"
+	InitramfsFile    = "boot/initrd"
+	SlotConfig       = "boot/slot.cfg"
+	RootImage        = "bulkhead/root.erofs"
+	ReleaseFile      = "release.json"
+	ReleaseSignature = ReleaseFile + ".minisig"
+	// ReleaseKeys has the public keys of those who make releases; absent if the
+	// build got none.
+	ReleaseKeys = Root + "/release.keys"
 	// RootDigest, in the initramfs, is the fs-verity digest of the root image
 	// that belongs to it.
 	RootDigest = Root + "/root.digest"

@@ -3,6 +3,7 @@
 package slots
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -15,6 +16,9 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/bootstate"
 	"github.com/bulkhead-os/bulkhead/internal/disklayout"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/partition"
+	"github.com/bulkhead-os/bulkhead/internal/release"
+	"github.com/bulkhead-os/bulkhead/internal/work"
 	"github.com/bulkhead-os/bulkhead/os-config/cmdline"
 )
 
@@ -69,48 +73,62 @@ func (d Disk) BootState() bootstate.Store {
 // errEmpty says that a slot has no system.
 var errEmpty = errors.New("it is empty")
 
-// Version returns the version of the system in a slot. dir is a directory to
-// mount it on. A slot without slot.cfg has no system.
-func (d Disk) Version(slot bootstate.Slot, dir string) (string, error) {
+// With runs use while a slot is mounted to be read. dir is a directory to mount
+// it on.
+func (d Disk) With(slot bootstate.Slot, dir string, use func(dir string) error) error {
 	if slot == d.Running {
-		return version(layout.MediumDir)
+		return use(layout.MediumDir)
 	}
-	device := d.devices[disklayout.Role(slot)]
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
+	err := partition.Mounted(d.device(slot), slotFS, dir, partition.ReadOnly, use)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EUCLEAN) {
+		return errEmpty // no file system
 	}
-	const flags = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
-	switch err := unix.Mount(device, dir, "ext4", flags, ""); {
-	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EUCLEAN):
-		return "", errEmpty // no file system
-	case err != nil:
-		return "", fmt.Errorf("mount %s: %w", device, err)
-	}
-	v, err := version(dir)
-	return v, errors.Join(err, unix.Unmount(dir, 0))
+	return err
 }
 
-// version reads the slot.cfg of a mounted slot.
-func version(dir string) (string, error) {
-	text, err := os.ReadFile(filepath.Join(dir, layout.SlotConfig))
-	if errors.Is(err, os.ErrNotExist) {
-		return "", errEmpty
-	}
-	if err != nil {
-		return "", err
-	}
-	for line := range strings.Lines(string(text)) {
-		if title, ok := strings.CutPrefix(strings.TrimSpace(line), `set title="Bulkhead `); ok {
-			return strings.TrimSuffix(title, `"`), nil
+// device is a slot's partition.
+func (d Disk) device(slot bootstate.Slot) string { return d.devices[disklayout.Role(slot)] }
+
+// Release returns the release in a slot. A slot without slot.cfg has none.
+func (d Disk) Release(slot bootstate.Slot, dir string) (r release.Release, err error) {
+	return r, d.With(slot, dir, func(dir string) error {
+		if _, err := os.Stat(filepath.Join(dir, layout.SlotConfig)); errors.Is(err, os.ErrNotExist) {
+			return errEmpty
 		}
+		r, err = release.Look(context.Background(), release.Folder(dir))
+		return err
+	})
+}
+
+// Verify reads all files of the system in a slot and compares their digests.
+func (d Disk) Verify(ctx context.Context, slot bootstate.Slot, dir string, meter *work.Meter) error {
+	r, err := d.Release(slot, dir)
+	if err != nil {
+		return err
 	}
-	return "", fmt.Errorf("%s names no version", layout.SlotConfig)
+	meter.Expect(r.Size())
+	return d.With(slot, dir, func(dir string) error {
+		var errs []error
+		for _, file := range r.Files {
+			errs = append(errs, verify(ctx, dir, file, meter))
+		}
+		return errors.Join(errs...)
+	})
+}
+
+// Fits reports whether a slot of size bytes has room for a release.
+func Fits(m release.Manifest, size int64) error {
+	if m.Size() > size*9/10 {
+		return fmt.Errorf("the system has %d MiB, too much for a slot of %d MiB", m.Size()/disklayout.MiB, size/disklayout.MiB)
+	}
+	return nil
 }
 
 // A System is one of the two.
 type System struct {
 	Slot    bootstate.Slot `json:"slot"`
 	Version string         `json:"version,omitempty"`
+	Serial  int64          `json:"serial,omitempty"`
 	// Running: it is this one. Good: it starts, unless one is on trial. Trial:
 	// it starts as often as the boot state allows.
 	Running bool `json:"running"`
@@ -131,9 +149,11 @@ func (d Disk) Systems(dir string) ([]System, error) {
 	var list []System
 	for _, slot := range []bootstate.Slot{bootstate.A, bootstate.B} {
 		s := System{Slot: slot, Running: slot == d.Running, Good: slot == state.Good, Trial: slot == state.Try && slot != state.Good}
-		if s.Version, err = d.Version(slot, dir); err != nil {
+		r, err := d.Release(slot, dir)
+		if err != nil {
 			s.Problem = err.Error()
 		}
+		s.Version, s.Serial = r.Version, r.Serial
 		list = append(list, s)
 	}
 	return list, nil
@@ -142,7 +162,7 @@ func (d Disk) Systems(dir string) ([]System, error) {
 // Rollback has the other system start from now on.
 func (d Disk) Rollback(dir string) (System, error) {
 	other := d.Running.Other()
-	v, err := d.Version(other, dir)
+	r, err := d.Release(other, dir)
 	if err != nil {
 		return System{}, fmt.Errorf("slot %s cannot be started: %w", other, err)
 	}
@@ -155,5 +175,5 @@ func (d Disk) Rollback(dir string) (System, error) {
 		state = bootstate.State{Max: bootstate.DefaultMax}
 	}
 	state.N, state.Good, state.Try = state.N+1, other, bootstate.None
-	return System{Slot: other, Version: v, Good: true}, d.BootState().Write(state)
+	return System{Slot: other, Version: r.Version, Serial: r.Serial, Good: true}, d.BootState().Write(state)
 }

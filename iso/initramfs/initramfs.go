@@ -10,8 +10,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/u-root/u-root/pkg/cpio"
@@ -190,25 +192,23 @@ func writeCPIO(file string, records []cpio.Record) error {
 	return f.Close()
 }
 
-// WriteNetboot writes an initramfs that has the whole OS: what is on a medium,
-// in an archive of its own, then the medium's initramfs. The kernel unpacks one
+// WriteNetboot writes an initramfs that has the whole OS: the files of the
+// release, by their paths, in an archive of its own, then the medium's initramfs. The kernel unpacks one
 // after the other; the first is plain and a multiple of four bytes, as its
 // documentation (driver-api/early-userspace/buffer-format) asks for.
-func WriteNetboot(file, kernelFile, bootInitramfs, rootImage string) error {
+func WriteNetboot(file string, release map[string]string) error {
 	var records []cpio.Record
 	root := strings.TrimPrefix(layout.Root, "/")
 	medium := strings.TrimPrefix(layout.NetbootDir, "/")
 	for _, dir := range []string{root, medium, medium + "/boot", medium + "/bulkhead"} {
 		records = append(records, cpio.Directory(dir, 0o755))
 	}
-	for _, f := range []struct{ name, from string }{
-		{layout.KernelFile, kernelFile}, {layout.InitramfsFile, bootInitramfs}, {layout.RootImage, rootImage},
-	} {
-		raw, err := os.ReadFile(f.from)
+	for _, path := range slices.Sorted(maps.Keys(release)) {
+		raw, err := os.ReadFile(release[path])
 		if err != nil {
 			return err
 		}
-		name := filepath.Join(medium, f.name)
+		name := filepath.Join(medium, path)
 		records = append(records, cpio.StaticRecord(raw, cpio.Info{Name: name, Mode: cpio.S_IFREG | 0o644}))
 	}
 	if err := writeCPIO(file, records); err != nil {
@@ -229,5 +229,5 @@ func WriteNetboot(file, kernelFile, bootInitramfs, rootImage string) error {
 	if err := out.Close(); err != nil {
 		return err
 	}
-	return appendFile(file, bootInitramfs)
+	return appendFile(file, release[layout.InitramfsFile])
 }

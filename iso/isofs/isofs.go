@@ -35,8 +35,9 @@ var modules = []string{
 
 // A Medium is what goes onto the ISO. Paths are on the build machine.
 type Medium struct {
-	Version                      string
-	Kernel, Initramfs, RootImage string
+	Version string
+	// Files are those of the release, by their paths on the medium.
+	Files map[string]string
 	// Epoch is the time stamp of the volume, in seconds.
 	Epoch int64
 }
@@ -53,9 +54,7 @@ func Write(ctx context.Context, m Medium, ts *tools.Tools, dir, file string) err
 			return err
 		}
 	}
-	for dst, src := range map[string]string{
-		"boot/vmlinuz": m.Kernel, "boot/initrd": m.Initramfs, "bulkhead/root.erofs": m.RootImage,
-	} {
+	for dst, src := range m.Files {
 		if err := linkOrCopy(src, filepath.Join(stage, dst)); err != nil {
 			return err
 		}

@@ -47,7 +47,7 @@ func Signed(ts *tools.Tools) map[string]string {
 
 // Make makes the files in dir and returns them by the name that they have in
 // the root image's layout.LoaderDir.
-func Make(ctx context.Context, version string, ts *tools.Tools, dir string) (map[string]string, error) {
+func Make(ctx context.Context, ts *tools.Tools, dir string) (map[string]string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -61,14 +61,8 @@ func Make(ctx context.Context, version string, ts *tools.Tools, dir string) (map
 	if err != nil {
 		return nil, err
 	}
-	slot, err := slotConfig(version)
-	if err != nil {
+	if err := os.WriteFile(made(layout.LoaderMenu), menu, 0o644); err != nil {
 		return nil, err
-	}
-	for name, content := range map[string][]byte{layout.LoaderMenu: menu, layout.LoaderSlotConfig: slot} {
-		if err := os.WriteFile(made(name), content, 0o644); err != nil {
-			return nil, err
-		}
 	}
 	if err := core(ctx, ts, made(layout.LoaderCore)); err != nil {
 		return nil, err
@@ -76,8 +70,8 @@ func Make(ctx context.Context, version string, ts *tools.Tools, dir string) (map
 	return files, stateImage(ctx, ts, made(layout.LoaderBootState))
 }
 
-// slotConfig is the slot.cfg of a version.
-func slotConfig(version string) ([]byte, error) {
+// SlotConfig is the slot.cfg of a version.
+func SlotConfig(version string) ([]byte, error) {
 	t, err := template.ParseFS(boot, "boot/slot.cfg")
 	if err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/internal/power"
-	"github.com/bulkhead-os/bulkhead/internal/version"
+	"github.com/bulkhead-os/bulkhead/internal/work"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 	"github.com/bulkhead-os/bulkhead/os-config/cmdline"
 )
@@ -124,7 +124,7 @@ func newInstallation(disk install.Disk, files []install.File, wish install.Wish)
 		return nil, err
 	}
 	return install.New(install.Options{
-		Disk: disk, Config: files, Args: wish.Args, ID: wish.ID(), Version: version.Version,
+		Disk: disk, Config: files, Args: wish.Args, ID: wish.ID(),
 		Tool: tool, Dir: installDir,
 	}, install.Running())
 }
@@ -260,7 +260,7 @@ func writeInstallation(w io.Writer, plan *install.Plan) error {
 			fmt.Fprintln(out, "  a partition table without partitions")
 		}
 	}
-	fmt.Fprintf(out, "It gets Bulkhead %s:\n", plan.Version)
+	fmt.Fprintf(out, "It gets Bulkhead %s:\n", plan.Release.Version)
 	for _, part := range plan.Parts {
 		fmt.Fprintf(out, "  %-20s %9s\n", part.Role.Name(), gib(part.Size))
 	}
@@ -305,7 +305,7 @@ func newProgressLine(out io.Writer) *progressLine {
 
 const drawPause = 200 * time.Millisecond
 
-func (l *progressLine) show(p install.Progress) {
+func (l *progressLine) show(p work.Progress) {
 	now := time.Now()
 	if p.Step != l.step {
 		l.step, l.began, l.drawn = p.Step, now, time.Time{}
@@ -324,7 +324,7 @@ func (l *progressLine) end() {
 }
 
 // progressText is the line: step, amount, rate, time that is left.
-func progressText(p install.Progress, passed time.Duration) string {
+func progressText(p work.Progress, passed time.Duration) string {
 	text := fmt.Sprintf("[%d/%d] %s", p.Step, p.Steps, p.Name)
 	if p.Total == 0 {
 		return text
@@ -402,7 +402,7 @@ func (p places) wishedInstallation(ctx context.Context, say func(string, ...any)
 	}
 	say("to %s, %s", disk.Path, gib(disk.Size))
 	last := 0
-	result, err = plan.Run(ctx, func(p install.Progress) {
+	result, err = plan.Run(ctx, func(p work.Progress) {
 		if p.Step != last {
 			last = p.Step
 			say("[%d/%d] %s", p.Step, p.Steps, p.Name)
