@@ -14,6 +14,7 @@ import (
 
 	"github.com/bulkhead-os/bulkhead/internal/blockdev"
 	"github.com/bulkhead-os/bulkhead/internal/bootlog"
+	"github.com/bulkhead-os/bulkhead/internal/bootstate"
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
 	"github.com/bulkhead-os/bulkhead/internal/uevent"
 )
@@ -108,12 +109,15 @@ func (f *fake) Mount(m mount) error {
 func (f *fake) Unmount(target string) error            { return f.call("unmount %s", target) }
 func (f *fake) EnterRoot(dir string) error             { return f.call("enter %s", dir) }
 func (f *fake) AttachLoop(file string) (string, error) { return "/dev/loop0", f.call("loop %s", file) }
-func (f *fake) LoadModule(path string) error           { return f.call("module %s", path) }
-func (f *fake) FreeInitramfs() error                   { return f.call("free") }
-func (f *fake) Subscribe() error                       { return nil }
-func (f *fake) Modaliases() ([]string, error)          { return nil, nil }
-func (f *fake) SetHostname(name string) error          { return f.call("hostname %s", name) }
-func (f *fake) Symlink(target, path string) error      { return f.call("symlink %s %s", target, path) }
+func (f *fake) NoteTrial(device string, slot bootstate.Slot, cause string) error {
+	return f.call("note %s %s %s", device, slot, cause)
+}
+func (f *fake) LoadModule(path string) error      { return f.call("module %s", path) }
+func (f *fake) FreeInitramfs() error              { return f.call("free") }
+func (f *fake) Subscribe() error                  { return nil }
+func (f *fake) Modaliases() ([]string, error)     { return nil, nil }
+func (f *fake) SetHostname(name string) error     { return f.call("hostname %s", name) }
+func (f *fake) Symlink(target, path string) error { return f.call("symlink %s %s", target, path) }
 func (f *fake) MakeDir(path string, mode fs.FileMode) error {
 	return f.call("mkdir %s %04o", path, mode)
 }

@@ -167,6 +167,9 @@ func findImage(_ context.Context, b *boot) error {
 			if err == nil {
 				return nil
 			}
+			if errors.Is(err, errNotOurs) {
+				return err // waiting does not make it another one
+			}
 			reasons = append(reasons, fmt.Errorf("%v: %w", d, err))
 		}
 		err = b.awaitDevices(deadline)
@@ -213,6 +216,9 @@ func (b *boot) tryMedium(d blockdev.Device, sealed bool) error {
 	return nil
 }
 
+// errNotOurs says that the root image is not the one of this initramfs.
+var errNotOurs = errors.New("the root image is damaged, or not of this initramfs")
+
 // checkSeal refuses an image that is not the one of this initramfs, or whose
 // reads the kernel would not check.
 func (b *boot) checkSeal(file string) error {
@@ -225,7 +231,7 @@ func (b *boot) checkSeal(file string) error {
 		return err
 	}
 	if want = strings.TrimSpace(want); got != want {
-		return fmt.Errorf("%s has the digest %s, and this initramfs belongs to %s", file, got, want)
+		return fmt.Errorf("%w: %s has the digest %s, and this initramfs belongs to %s", errNotOurs, file, got, want)
 	}
 	return nil
 }

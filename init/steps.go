@@ -8,7 +8,10 @@ import (
 
 	"github.com/bulkhead-os/bulkhead/internal/blockdev"
 	"github.com/bulkhead-os/bulkhead/internal/bootlog"
+	"github.com/bulkhead-os/bulkhead/internal/bootstate"
+	"github.com/bulkhead-os/bulkhead/internal/disklayout"
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
+	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/os-config/cmdline"
 )
 
@@ -84,9 +87,38 @@ func (b *boot) run(ctx context.Context, steps []step) {
 			if err == nil || s.optional(b) {
 				break
 			}
+			b.noteTrial(s, err)
 			b.rescue(s)
 		}
 	}
+}
+
+// noteTrial writes down, for the other system, why this one does not come up.
+func (b *boot) noteTrial(s step, cause error) {
+	slot := bootstate.Slot(b.params.Get(layout.SlotParam))
+	if slot == bootstate.None {
+		return
+	}
+	devices, err := b.sys.Devices()
+	if err == nil {
+		err = b.noteTrialOn(devices, slot, fmt.Sprintf("%s: %v", s.name, cause))
+	}
+	if err != nil {
+		b.sys.Log(kmsg.Warning, "init: the boot state does not get the cause: "+err.Error())
+	}
+}
+
+func (b *boot) noteTrialOn(devices []blockdev.Device, slot bootstate.Slot, cause string) error {
+	medium, err := blockdev.Match(devices, "PARTUUID="+b.params.Get(layout.PartParam), "/")
+	if err != nil || len(medium) == 0 {
+		return err
+	}
+	for _, d := range devices {
+		if d.Disk == medium[0].Disk && d.PartName == disklayout.BootState.Name() {
+			return b.sys.NoteTrial(d.Path, slot, cause)
+		}
+	}
+	return nil
 }
 
 // try does a step. A bug in it must not end PID 1.

@@ -175,6 +175,33 @@ func TestShellWhenTheSystemImageIsMounted(t *testing.T) {
 	}
 }
 
+// A system in a slot leaves word in its own disk's boot state why it does not
+// come up.
+func TestCauseOfTrial(t *testing.T) {
+	part := func(name, disk, role string) blockdev.Device {
+		return blockdev.Device{Name: name, Path: "/dev/" + name, Disk: disk, PartName: "bulkhead-" + role, PartUUID: name, Info: blockdev.Info{Type: "ext4"}}
+	}
+	for cmdline, want := range map[string][]string{
+		"panic=1 bulkhead.slot=b bulkhead.part=sda5": {"note /dev/sda3 b image: "},
+		"panic=1": nil,
+	} {
+		f := newFake(cmdline)
+		f.devices = []blockdev.Device{cdrom, part("sdb3", "sdb", "bootstate"), part("sda3", "sda", "bootstate"), part("sda5", "sda", "b")}
+		f.files["/bulkhead/root.digest"] = "feed\n"
+		f.digests["/medium/bulkhead/root.erofs"] = "food"
+		f.refuse["mount /medium/bulkhead/root.erofs (erofs) on /newroot"] = syscall.EINVAL
+		f.refuse["mount /dev/loop0 (erofs) on /newroot"] = syscall.EINVAL
+		f.boot()
+		got := f.matching("note ")
+		if len(got) != len(want) || len(want) > 0 && !strings.HasPrefix(got[0], want[0]) {
+			t.Errorf("%s: %q; want %q", cmdline, got, want)
+		}
+		if len(f.matching("reboot")) != 1 {
+			t.Errorf("%s: no reboot", cmdline)
+		}
+	}
+}
+
 func TestImage(t *testing.T) {
 	usb := disk("sdb", "iso9660", isoLabel)
 	slot := func(uuid, name string) blockdev.Device {

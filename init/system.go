@@ -16,9 +16,11 @@ import (
 
 	"github.com/bulkhead-os/bulkhead/internal/blockdev"
 	"github.com/bulkhead-os/bulkhead/internal/bootlog"
+	"github.com/bulkhead-os/bulkhead/internal/bootstate"
 	"github.com/bulkhead-os/bulkhead/internal/fsverity"
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/loop"
 	"github.com/bulkhead-os/bulkhead/internal/uevent"
 	"golang.org/x/sys/unix"
 )
@@ -32,6 +34,9 @@ type system interface {
 	EnterRoot(dir string) error
 	// AttachLoop makes a read-only block device of a file.
 	AttachLoop(file string) (device string, err error)
+	// NoteTrial writes into a boot state why the system in a slot does not come
+	// up, if it is on trial.
+	NoteTrial(device string, slot bootstate.Slot, cause string) error
 	// LoadModule loads a module file of the initramfs, also after EnterRoot.
 	LoadModule(path string) error
 	// FreeInitramfs deletes what the initramfs holds, after EnterRoot.
@@ -127,34 +132,15 @@ func (*linux) EnterRoot(dir string) error {
 }
 
 func (*linux) AttachLoop(file string) (string, error) {
-	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
+	device, err := loop.Attach(file, 0)
 	if err != nil {
 		return "", err
 	}
-	defer control.Close()
-	n, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
-	if err != nil {
-		return "", fmt.Errorf("get a free loop device: %w", err)
-	}
-	backing, err := os.Open(file)
-	if err != nil {
-		return "", err
-	}
-	defer backing.Close()
-	path := fmt.Sprintf("/dev/loop%d", n)
-	loop, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer loop.Close()
-	config := &unix.LoopConfig{
-		Fd:   uint32(backing.Fd()),
-		Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_READ_ONLY},
-	}
-	if err := unix.IoctlLoopConfigure(int(loop.Fd()), config); err != nil {
-		return "", fmt.Errorf("attach %s to %s: %w", file, path, err)
-	}
-	return path, nil
+	return device.Name(), device.Close()
+}
+
+func (*linux) NoteTrial(device string, slot bootstate.Slot, cause string) error {
+	return bootstate.Store{Device: device}.Note(slot, cause)
 }
 
 func (l *linux) LoadModule(path string) error {

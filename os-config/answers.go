@@ -4,7 +4,7 @@ package osconfig
 // version. The change that gives a key its effect removes it here.
 func notYet(typeAndKey string) bool {
 	switch typeAndKey {
-	case "Rancher.upgrade":
+	case "Upgrade.policy":
 		return true
 	}
 	return false

@@ -1,5 +1,7 @@
 package osconfig
 
+import "time"
+
 // Defaults returns the configuration of a machine that nobody configured.
 func Defaults() Config {
 	return Config{
@@ -10,7 +12,7 @@ func Defaults() Config {
 			SSH:     SSH{Daemon: true, Port: 22},
 			Network: Network{DHCPTimeout: 10},
 			Install: Install{Reboot: true},
-			Upgrade: Upgrade{Policy: "none"},
+			Upgrade: Upgrade{Policy: "none", Timeout: Duration(10 * time.Minute), Settle: Duration(time.Minute)},
 		},
 	}
 }

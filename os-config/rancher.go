@@ -233,10 +233,17 @@ type Install struct {
 
 // Upgrade says how to find and apply new versions.
 type Upgrade struct {
-	// Where the list of versions is.
-	URL URL `yaml:"url" eg:"https://example.org/releases.yml"`
+	// Where `ros os upgrade` gets a release: the address of its folder.
+	URL URL `yaml:"url" eg:"https://example.org/bulkhead/stable/"`
+	// Public keys of those whose releases are taken, beside those of the image.
+	Keys []SigningKey `yaml:"keys" origin:"Bulkhead" eg:"[RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3]"`
+	// How long a new system may take, from the start of the machine, until it is as
+	// good as the one before.
+	Timeout Duration `yaml:"timeout" origin:"Bulkhead" eg:"15m"`
+	// How long it then has to stay so.
+	Settle Duration `yaml:"settle" origin:"Bulkhead" eg:"2m"`
 	// Image that upgrades come in.
-	Image string `yaml:"image" eg:"example/os"`
+	Image string `yaml:"image" instead:"a release is a folder: rancher.upgrade.url"`
 	// Version to go back to; RancherOS set it itself.
 	Rollback string `yaml:"rollback" instead:"an upgrade keeps the version before it, which the boot menu offers"`
 	// What to do about a new version without being asked.

@@ -22,6 +22,7 @@ const (
 	OS1Offset    = 44 << 10
 	OS2Offset    = 48 << 10
 	RecordOffset = 52 << 10
+	CauseOffset  = 56 << 10
 	// Unit is how much is read and written at once.
 	Unit = 4096
 	// BlockSize is the size of each file, as GRUB makes environment blocks.
@@ -65,6 +66,35 @@ type State struct {
 type Trials struct {
 	ID    uint64
 	Tries int
+}
+
+// A Cause is why a trial fails, as the system on trial has written it down.
+type Cause struct {
+	// ID is the trial's number.
+	ID   uint64
+	Text string
+}
+
+// maxCause is the room for a text in a block, whatever has to be escaped.
+const maxCause = 400
+
+// Encode returns the block of a cause: in one line, and as much as fits.
+func (c Cause) Encode() ([]byte, error) {
+	text := strings.Join(strings.Fields(c.Text), " ")
+	if len(text) > maxCause {
+		text = strings.ToValidUTF8(text[:maxCause], "") + "…"
+	}
+	return encode([]pair{{"cid", strconv.FormatUint(c.ID, 10)}, {"cause", text}})
+}
+
+// ParseCause reads the block of a cause.
+func ParseCause(block []byte) (Cause, error) {
+	v, err := Decode(block)
+	if err != nil {
+		return Cause{}, err
+	}
+	id, err := strconv.ParseUint(v["cid"], 10, 64)
+	return Cause{ID: id, Text: v["cause"]}, err
 }
 
 // DefaultMax is how often a new system is tried.
@@ -131,7 +161,7 @@ func ParseTrials(block []byte) (Trials, error) {
 }
 
 // Blocks are what is in the partition; nil for one that cannot be read.
-type Blocks struct{ OS1, OS2, Grub []byte }
+type Blocks struct{ OS1, OS2, Grub, Cause []byte }
 
 // Read returns the state that counts: os1 if it is whole, else os2. Without
 // either it is the zero State, with A as good, and an error.

@@ -1,6 +1,7 @@
 package bootstate_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -89,7 +90,15 @@ func TestUpkeep(t *testing.T) {
 		{"second lost", bootstate.Blocks{OS1: block(good), OS2: make([]byte, bootstate.Unit)}, a, after(good), "one block"},
 		{"second older", bootstate.Blocks{OS1: block(good), OS2: block(older)}, a, after(good), "older"},
 		{"during a trial", bootstate.Blocks{OS1: block(trial), OS2: block(trial)}, b, trial, ""},
-		{"after a trial", bootstate.Blocks{OS1: block(trial), OS2: block(trial), Grub: block(bootstate.Trials{ID: 9, Tries: 2})}, a, after(trial), "did not come up in 2 tries"},
+		{"after a trial", bootstate.Blocks{OS1: block(trial), OS2: block(trial), Grub: block(bootstate.Trials{ID: 9, Tries: 2})}, a, after(trial), "did not come up"},
+		{"after a trial that says why", bootstate.Blocks{
+			OS1: block(trial), OS2: block(trial), Grub: block(bootstate.Trials{ID: 9, Tries: 1}),
+			Cause: block(bootstate.Cause{ID: 9, Text: "the dog\nate it"}),
+		}, a, after(trial), "the dog ate it"},
+		{"the cause of another trial", bootstate.Blocks{
+			OS1: block(trial), OS2: block(trial), Grub: block(bootstate.Trials{ID: 9, Tries: 1}),
+			Cause: block(bootstate.Cause{ID: 8, Text: "the dog"}),
+		}, a, after(trial), "did not come up"},
 		{"a trial that could not be counted", bootstate.Blocks{OS1: block(trial), OS2: block(trial), Grub: block(bootstate.Trials{ID: 8, Tries: 2})}, a, after(trial), "was not tried"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -118,7 +127,23 @@ func TestStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// What is not on trial has no cause.
+	if err := s.Note(bootstate.B, "none"); err != nil {
+		t.Fatal(err)
+	}
 	if got, why := blocks.Upkeep(bootstate.B); got != want || why != "" {
 		t.Errorf("%+v, %q; want %+v", got, why, want)
+	}
+	trial := bootstate.State{N: 3, Good: bootstate.A, Try: bootstate.B, ID: 7, Max: 1}
+	long := strings.Repeat("ü=\\\n", bootstate.BlockSize)
+	if err := errors.Join(s.Write(trial), s.Note(bootstate.A, "not this one"), s.Note(bootstate.B, long)); err != nil {
+		t.Fatal(err)
+	}
+	if blocks, err = s.Read(); err != nil {
+		t.Fatal(err)
+	}
+	cause, err := bootstate.ParseCause(blocks.Cause)
+	if err != nil || cause.ID != 7 || !strings.HasPrefix(cause.Text, `ü=\ ü=\`) || !strings.HasSuffix(cause.Text, "…") {
+		t.Errorf("cause %+v, %v", cause, err)
 	}
 }

@@ -27,7 +27,7 @@ func (s Store) Read() (Blocks, error) {
 		}
 		return block
 	}
-	return Blocks{OS1: read(OS1Offset), OS2: read(OS2Offset), Grub: read(GrubOffset)}, nil
+	return Blocks{OS1: read(OS1Offset), OS2: read(OS2Offset), Grub: read(GrubOffset), Cause: read(CauseOffset)}, nil
 }
 
 // Write writes a state: the first block is on the disk before the second is
@@ -37,6 +37,29 @@ func (s Store) Write(state State) error {
 	if err != nil {
 		return err
 	}
+	return s.write(block, OS1Offset, OS2Offset)
+}
+
+// Note writes down why the system in a slot, if it is on trial, does not work. The
+// other one reads it.
+func (s Store) Note(running Slot, cause string) error {
+	blocks, err := s.Read()
+	if err != nil {
+		return err
+	}
+	state, err := blocks.Read()
+	if err != nil || !state.OnTrial(running) {
+		return err
+	}
+	block, err := Cause{state.ID, cause}.Encode()
+	if err != nil {
+		return err
+	}
+	return s.write(block, CauseOffset)
+}
+
+// write writes a block to one place after the other.
+func (s Store) write(block []byte, places ...int64) error {
 	f, err := os.OpenFile(s.Device, os.O_WRONLY|unix.O_DIRECT|unix.O_DSYNC, 0)
 	if err != nil {
 		return err
@@ -47,7 +70,7 @@ func (s Store) Write(state State) error {
 		return errors.Join(err, f.Close())
 	}
 	copy(page, block)
-	for _, at := range []int64{OS1Offset, OS2Offset} {
+	for _, at := range places {
 		if _, err = f.WriteAt(page, at); err != nil {
 			err = fmt.Errorf("boot state: %w", err)
 			break
@@ -67,9 +90,9 @@ func (b Blocks) Upkeep(running Slot) (State, string) {
 	switch {
 	case err != nil:
 		return State{N: 1, Good: running, Max: DefaultMax}, "both blocks were lost"
-	case s.Try != None && s.Try != s.Good && running == s.Good:
+	case s.OnTrial(running.Other()) && running == s.Good:
 		next.Try = None
-		return next, s.ended(b.Grub)
+		return next, s.ended(b)
 	case first != nil || secondErr != nil:
 		return next, "one block was lost"
 	case second != s:
@@ -78,11 +101,23 @@ func (b Blocks) Upkeep(running Slot) (State, string) {
 	return s, ""
 }
 
+// OnTrial reports whether the system in a slot is.
+func (s State) OnTrial(slot Slot) bool { return s.Try == slot && s.Try != s.Good }
+
+// Counted reports whether the boot loader has written down that the trial of a
+// state was begun.
+func (b Blocks) Counted(s State) bool {
+	t, err := ParseTrials(b.Grub)
+	return err == nil && t.ID == s.ID && t.Tries > 0
+}
+
 // ended says what became of a trial when the good system runs again.
-func (s State) ended(grub []byte) string {
-	t, err := ParseTrials(grub)
-	if err != nil || t.ID != s.ID || t.Tries == 0 {
+func (s State) ended(b Blocks) string {
+	if c, err := ParseCause(b.Cause); err == nil && c.ID == s.ID {
+		return c.Text
+	}
+	if !b.Counted(s) {
 		return fmt.Sprintf("the system in slot %s was not tried: the boot loader could not write that down", s.Try)
 	}
-	return fmt.Sprintf("the system in slot %s did not come up in %d tries, or its kernel cannot be used", s.Try, t.Tries)
+	return fmt.Sprintf("the system in slot %s did not come up: its kernel cannot be used, ended in a panic or hung, or the machine lost its power", s.Try)
 }

@@ -130,6 +130,17 @@ func (c *Client) Restart(ctx context.Context, id string) error {
 	return nil
 }
 
+// ComesBack reports whether the daemon starts a container by itself when it
+// starts.
+func (c *Client) ComesBack(ctx context.Context, id string) (bool, error) {
+	res, err := c.api.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	if err != nil {
+		return false, fmt.Errorf("inspect container %.12s: %w", id, err)
+	}
+	policy := res.Container.HostConfig.RestartPolicy
+	return policy.IsAlways() || policy.IsUnlessStopped(), nil
+}
+
 // Rights returns what a container may do.
 func (c *Client) Rights(ctx context.Context, id string) (Rights, error) {
 	res, err := c.api.ContainerInspect(ctx, id, client.ContainerInspectOptions{})

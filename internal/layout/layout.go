@@ -118,6 +118,11 @@ const (
 	PreloadSystem = "system-docker"
 	PreloadUser   = "docker"
 	PreloadDisks  = PreloadDir + "/disks"
+	// Upgrades is the history of the machine's systems (slots.History), and
+	// BeforeUpgrade what the machine was like when it was upgraded
+	// (trial.Before).
+	Upgrades      = ConfDir + "/upgrades.jsonl"
+	BeforeUpgrade = ConfDir + "/before-upgrade.json"
 	// MachineID is what EtcDir's machine-id is made from.
 	MachineID = ConfDir + "/machine-id"
 	// LastTime was last written at a time that the clock may not begin before.
@@ -164,6 +169,8 @@ const (
 	// ConfigProblems has one line per mistake in the configuration; absent
 	// when there is none.
 	ConfigProblems = RunDir + "/config-problems"
+	// UpgradeFailed says why the last upgrade failed; absent if it did not.
+	UpgradeFailed = RunDir + "/upgrade-failed"
 	// BootConfig has copies of the configuration's files as they were at boot,
 	// AppliedConfig as they are in force since, TriedConfig as the last attempt
 	// found them if it failed in part. Only root may read them.

@@ -5,11 +5,13 @@
 package release
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 	"path/filepath"
@@ -17,6 +19,7 @@ import (
 
 	"github.com/bulkhead-os/bulkhead/internal/fsverity"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/work"
 )
 
 // format is the form of manifests that this package reads and writes.
@@ -141,6 +144,31 @@ func (m Manifest) Size() (total int64) {
 		total += f.Size
 	}
 	return total
+}
+
+// ErrDigest says that a file is not the one that the release names.
+var ErrDigest = errors.New("it is not the file that the release names")
+
+// Check compares the digest of a file that was read.
+func (f File) Check(sum hash.Hash) error {
+	if got := hex.EncodeToString(sum.Sum(nil)); got != f.SHA256 {
+		return fmt.Errorf("%s: %w: its digest is %s, not %s", f.Path, ErrDigest, got, f.SHA256)
+	}
+	return nil
+}
+
+// Verify reads a file and compares its digest.
+func (f File) Verify(ctx context.Context, from Source, meter *work.Meter) error {
+	file, _, err := from.Open(ctx, f.Path, 0)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, meter.Reader(ctx, file)); err != nil {
+		return fmt.Errorf("%s: %w", f.Path, err)
+	}
+	return f.Check(sum)
 }
 
 // Errors by which a release is not for a machine.

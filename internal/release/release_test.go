@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/work"
 )
 
 // folder makes a release of small files.
@@ -161,7 +162,7 @@ func TestPrivateKey(t *testing.T) {
 	}
 }
 
-func TestWhole(t *testing.T) {
+func TestCheck(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		damage func(t *testing.T, dir string)
@@ -169,6 +170,9 @@ func TestWhole(t *testing.T) {
 	}{
 		{"whole", func(*testing.T, string) {}, true},
 		{"truncated", func(t *testing.T, dir string) { write(t, filepath.Join(dir, layout.RootImage), "short") }, false},
+		{"damaged", func(t *testing.T, dir string) {
+			write(t, filepath.Join(dir, layout.RootImage), strings.Repeat("Bulkhead/root.erofs", 1000))
+		}, false},
 		{"missing", func(t *testing.T, dir string) {
 			if err := os.Remove(filepath.Join(dir, layout.KernelFile)); err != nil {
 				t.Fatal(err)
@@ -186,7 +190,10 @@ func TestWhole(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := r.Whole(t.Context()); (err == nil) != c.ok {
+			meter := &work.Meter{Report: func(work.Progress) {}}
+			// Of a download only the size is known before it is written.
+			ok := c.ok || c.name == "damaged" && source == Source(web)
+			if err := r.Check(t.Context(), meter); (err == nil) != ok {
 				t.Errorf("%s, %T: %v", c.name, source, err)
 			}
 		}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/work"
 )
 
 // A Source is where the files of a release are.
@@ -65,9 +66,13 @@ func readAll(ctx context.Context, from Source, path string) ([]byte, error) {
 	return text, nil
 }
 
-// Whole reports whether the source has all files with the sizes that the
-// manifest says.
-func (r Release) Whole(ctx context.Context) error {
+// Check reports whether the source has all files as the manifest says: their
+// sizes, and where reading them costs no download their digests, too.
+func (r Release) Check(ctx context.Context, meter *work.Meter) error {
+	_, local := r.Source.(Folder)
+	if local {
+		meter.Expect(r.Size())
+	}
 	for _, f := range r.Files {
 		from, size, err := r.Source.Open(ctx, f.Path, 0)
 		if err != nil {
@@ -76,6 +81,12 @@ func (r Release) Whole(ctx context.Context) error {
 		from.Close()
 		if size >= 0 && size != f.Size {
 			return fmt.Errorf("%s has %d bytes, and the release says %d: get it again", f.Path, size, f.Size)
+		}
+		if !local {
+			continue
+		}
+		if err := f.Verify(ctx, r.Source, meter); err != nil {
+			return fmt.Errorf("%w: get it again", err)
 		}
 	}
 	return nil

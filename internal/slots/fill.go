@@ -119,7 +119,7 @@ func (f Filling) copy(ctx context.Context, file release.File, to string) error {
 			return err
 		}
 	}
-	if err := check(file, sum); err != nil {
+	if err := file.Check(sum); err != nil {
 		if have > 0 {
 			err = errors.Join(errLeftover, err)
 		}
@@ -162,16 +162,6 @@ func (f Filling) hash(ctx context.Context, name string, sum hash.Hash) (int64, e
 	return io.Copy(sum, f.Meter.Reader(ctx, file))
 }
 
-// errDigest says that a file is not the one that the release names.
-var errDigest = errors.New("it is not the file that the release names")
-
-func check(file release.File, sum hash.Hash) error {
-	if got := hex.EncodeToString(sum.Sum(nil)); got != file.SHA256 {
-		return fmt.Errorf("%w: its digest is %s, not %s", errDigest, got, file.SHA256)
-	}
-	return nil
-}
-
 // SealFile has the kernel check each read of a file against a digest.
 func SealFile(name, digest string) error {
 	f, err := os.Open(name)
@@ -184,7 +174,7 @@ func SealFile(name, digest string) error {
 	}
 	got, err := fsverity.Measure(f)
 	if err == nil && hex.EncodeToString(got[:]) != digest {
-		err = fmt.Errorf("%s: %w: its fs-verity digest is %x", name, errDigest, got)
+		err = fmt.Errorf("%s: %w: its fs-verity digest is %x", name, release.ErrDigest, got)
 	}
 	return err
 }
@@ -216,25 +206,9 @@ func (f Filling) verify(ctx context.Context, dir string) error {
 		if file.Path == layout.SlotConfig {
 			continue
 		}
-		if err := verify(ctx, dir, file, f.Meter); err != nil {
+		if err := file.Verify(ctx, release.Folder(dir), f.Meter); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-func verify(ctx context.Context, dir string, file release.File, meter *work.Meter) error {
-	f, err := os.Open(filepath.Join(dir, file.Path))
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, meter.Reader(ctx, f)); err != nil {
-		return err
-	}
-	if err := check(file, sum); err != nil {
-		return fmt.Errorf("%s: %w", file.Path, err)
 	}
 	return nil
 }

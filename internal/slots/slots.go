@@ -28,6 +28,7 @@ type Disk struct {
 	Running bootstate.Slot
 	// devices are the nodes of its partitions.
 	devices map[disklayout.Role]string
+	sizes   map[disklayout.Role]int64
 }
 
 // ErrNotInstalled says that the running system is not on an installed disk.
@@ -41,7 +42,7 @@ func Booted(root string) (Disk, error) {
 		return Disk{}, err
 	}
 	params := cmdline.Parse(string(line))
-	d := Disk{Running: bootstate.Slot(params.Get(layout.SlotParam)), devices: make(map[disklayout.Role]string)}
+	d := Disk{Running: bootstate.Slot(params.Get(layout.SlotParam)), devices: make(map[disklayout.Role]string), sizes: make(map[disklayout.Role]int64)}
 	if d.Running == bootstate.None {
 		return Disk{}, ErrNotInstalled
 	}
@@ -59,7 +60,7 @@ func Booted(root string) (Disk, error) {
 	}
 	for _, part := range all {
 		if role, ours := strings.CutPrefix(part.PartName, disklayout.NamePrefix); ours && part.Disk == d.Name {
-			d.devices[disklayout.Role(role)] = part.Path
+			d.devices[disklayout.Role(role)], d.sizes[disklayout.Role(role)] = part.Path, part.Size
 		}
 	}
 	return d, nil
@@ -69,6 +70,9 @@ func Booted(root string) (Disk, error) {
 func (d Disk) BootState() bootstate.Store {
 	return bootstate.Store{Device: d.devices[disklayout.BootState]}
 }
+
+// errBusy says that a slot is being written.
+var errBusy = errors.New("an upgrade is at work in it")
 
 // errEmpty says that a slot has no system.
 var errEmpty = errors.New("it is empty")
@@ -80,8 +84,11 @@ func (d Disk) With(slot bootstate.Slot, dir string, use func(dir string) error) 
 		return use(layout.MediumDir)
 	}
 	err := partition.Mounted(d.device(slot), slotFS, dir, partition.ReadOnly, use)
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EUCLEAN) {
+	switch {
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EUCLEAN):
 		return errEmpty // no file system
+	case errors.Is(err, unix.EBUSY):
+		return errBusy
 	}
 	return err
 }
@@ -110,10 +117,20 @@ func (d Disk) Verify(ctx context.Context, slot bootstate.Slot, dir string, meter
 	return d.With(slot, dir, func(dir string) error {
 		var errs []error
 		for _, file := range r.Files {
-			errs = append(errs, verify(ctx, dir, file, meter))
+			errs = append(errs, file.Verify(ctx, release.Folder(dir), meter))
 		}
 		return errors.Join(errs...)
 	})
+}
+
+// Filling is what puts a release into a slot. Its other fields are the caller's.
+func (d Disk) Filling(slot bootstate.Slot, r release.Release) Filling {
+	return Filling{Release: r, Device: d.device(slot), Seal: SealFile}
+}
+
+// Fits reports whether a slot has room for a release.
+func (d Disk) Fits(slot bootstate.Slot, m release.Manifest) error {
+	return Fits(m, d.sizes[disklayout.Role(slot)])
 }
 
 // Fits reports whether a slot of size bytes has room for a release.
@@ -166,14 +183,16 @@ func (d Disk) Rollback(dir string) (System, error) {
 	if err != nil {
 		return System{}, fmt.Errorf("slot %s cannot be started: %w", other, err)
 	}
-	blocks, err := d.BootState().Read()
+	lock, err := d.Lock()
 	if err != nil {
 		return System{}, err
 	}
-	state, err := blocks.Read()
+	defer lock.Close()
+	state, _, _, err := d.read()
 	if err != nil {
-		state = bootstate.State{Max: bootstate.DefaultMax}
+		return System{}, err
 	}
-	state.N, state.Good, state.Try = state.N+1, other, bootstate.None
+	state.N++
+	state.Good, state.Try = other, bootstate.None
 	return System{Slot: other, Version: r.Version, Serial: r.Serial, Good: true}, d.BootState().Write(state)
 }

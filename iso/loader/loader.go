@@ -107,7 +107,7 @@ func stateImage(ctx context.Context, ts *tools.Tools, file string) error {
 	defer os.RemoveAll(tree)
 	places := map[string]int64{
 		"grub": bootstate.GrubOffset, "os1": bootstate.OS1Offset,
-		"os2": bootstate.OS2Offset, "record": bootstate.RecordOffset,
+		"os2": bootstate.OS2Offset, "record": bootstate.RecordOffset, "why": bootstate.CauseOffset,
 	}
 	for name := range places {
 		if err := os.WriteFile(filepath.Join(tree, name), stateFile(name), 0o644); err != nil {

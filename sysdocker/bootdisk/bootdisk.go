@@ -6,12 +6,18 @@ package bootdisk
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
 	"os/exec"
 	"strings"
+	"time"
 
+	"github.com/bulkhead-os/bulkhead/internal/bootstate"
+	"github.com/bulkhead-os/bulkhead/internal/kmsg"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/internal/slots"
+	"github.com/bulkhead-os/bulkhead/internal/version"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 
@@ -24,7 +30,7 @@ func Run(ctx context.Context, log *slog.Logger) {
 		installUnattended(ctx, log)
 		return
 	case err == nil:
-		err = keepBootState(disk, log)
+		err = errors.Join(keepBootState(disk, log), tellFailure())
 	}
 	if err != nil {
 		log.Error("boot state of the disk", "err", err)
@@ -44,7 +50,36 @@ func keepBootState(disk slots.Disk, log *slog.Logger) error {
 		return nil
 	}
 	log.Warn("boot state rewritten", "because", why)
-	return disk.BootState().Write(state)
+	// Whatever cannot be written down: the trial is over.
+	before, _ := blocks.Read()
+	if before.OnTrial(disk.Running.Other()) {
+		err = noteFailure(disk, before, why)
+	}
+	return errors.Join(err, disk.BootState().Write(state))
+}
+
+// mountDir is where the other slot is mounted.
+const mountDir = layout.RunDir + "/other-slot"
+
+// noteFailure adds to the history that the other system's trial failed.
+func noteFailure(disk slots.Disk, state bootstate.State, cause string) error {
+	_ = kmsg.Announce("bulkhead: upgrade: failed, the system of before runs: " + cause)
+	// One that cannot be read has no version.
+	r, _ := disk.Release(state.Try, mountDir)
+	return slots.History(layout.Upgrades).Add(slots.Event{
+		Time: time.Now(), Outcome: slots.Failed, Slot: state.Try, Version: r.Version, From: version.Version, Trial: state.ID, Cause: cause,
+	})
+}
+
+// tellFailure leaves word for who logs in, as long as an upgrade that failed is the
+// last that happened.
+func tellFailure() error {
+	last, err := slots.History(layout.Upgrades).Last()
+	if err != nil || last.Outcome != slots.Failed {
+		return err
+	}
+	text := fmt.Sprintf("%s, at %s: %s\n", last.Version, last.Time.Format(time.DateTime), last.Cause)
+	return os.WriteFile(layout.UpgradeFailed, []byte(text), 0o644)
 }
 
 // installUnattended puts this system onto a disk if the configuration asks for

@@ -23,6 +23,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
 	"github.com/bulkhead-os/bulkhead/sysdocker/preload"
+	"github.com/bulkhead-os/bulkhead/sysdocker/trial"
 	"github.com/bulkhead-os/bulkhead/sysdocker/upkeep"
 )
 
@@ -51,13 +52,6 @@ func Main([]string) int {
 
 func run(ctx context.Context, log *slog.Logger) error {
 	began := bootlog.Now()
-	api := wait.DockerAPI(layout.SystemSocket)
-	err := wait.For(ctx, apiLimit, api, func(waited time.Duration, last error) {
-		log.Warn("waiting", "for", api, "since", waited.Round(time.Second), "last", last)
-	})
-	if err != nil {
-		return err
-	}
 	system, err := dockerapi.New(layout.SystemSocket)
 	if err != nil {
 		return err
@@ -68,6 +62,15 @@ func run(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	defer user.Close()
+	// A daemon that never answers has no good system around it.
+	go trial.Run(ctx, system, user, log)
+	api := wait.DockerAPI(layout.SystemSocket)
+	err = wait.For(ctx, apiLimit, api, func(waited time.Duration, last error) {
+		log.Warn("waiting", "for", api, "since", waited.Round(time.Second), "last", last)
+	})
+	if err != nil {
+		return err
+	}
 	m := newMachine(system, user, log)
 	m.step(bootlog.Since("system-docker/api", began, nil))
 	m.afterBoot = func() {

@@ -12,19 +12,20 @@ import (
 
 	"github.com/bulkhead-os/bulkhead/internal/disklayout"
 	"github.com/bulkhead-os/bulkhead/internal/install"
+	"github.com/bulkhead-os/bulkhead/internal/work"
 )
 
 func TestProgressText(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		p      install.Progress
+		p      work.Progress
 		passed time.Duration
 		want   string
 	}{
-		{"a short step", install.Progress{Step: 1, Steps: 9, Name: "clear"}, time.Minute, "[1/9] clear"},
-		{"too early to tell", install.Progress{Step: 2, Steps: 9, Name: "system", Done: 5e6, Total: 100e6}, time.Second / 2, "[2/9] system: 5 of 100 MB"},
-		{"on the way", install.Progress{Step: 2, Steps: 9, Name: "system", Done: 20e6, Total: 100e6}, 2 * time.Second, "[2/9] system: 20 of 100 MB, 10.0 MB/s, 8s left"},
-		{"nothing yet", install.Progress{Step: 2, Steps: 9, Name: "system", Total: 100e6}, 2 * time.Second, "[2/9] system: 0 of 100 MB"},
+		{"a short step", work.Progress{Step: 1, Steps: 9, Name: "clear"}, time.Minute, "[1/9] clear"},
+		{"too early to tell", work.Progress{Step: 2, Steps: 9, Name: "system", Done: 5e6, Total: 100e6}, time.Second / 2, "[2/9] system: 5 of 100 MB"},
+		{"on the way", work.Progress{Step: 2, Steps: 9, Name: "system", Done: 20e6, Total: 100e6}, 2 * time.Second, "[2/9] system: 20 of 100 MB, 10.0 MB/s, 8s left"},
+		{"nothing yet", work.Progress{Step: 2, Steps: 9, Name: "system", Total: 100e6}, 2 * time.Second, "[2/9] system: 0 of 100 MB"},
 	} {
 		if got := progressText(c.p, c.passed); got != c.want {
 			t.Errorf("%s: %q; want %q", c.name, got, c.want)
@@ -35,7 +36,7 @@ func TestProgressText(t *testing.T) {
 func TestProgressIsSilentWithoutATerminal(t *testing.T) {
 	var out bytes.Buffer
 	bar := newProgressLine(&out)
-	bar.show(install.Progress{Step: 1, Steps: 2, Name: "x"})
+	bar.show(work.Progress{Step: 1, Steps: 2, Name: "x"})
 	bar.end()
 	if out.Len() > 0 {
 		t.Errorf("it writes %q", out.String())
