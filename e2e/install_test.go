@@ -112,13 +112,7 @@ func testInstall(t *testing.T, w target) {
 		options.Kernel, options.Initrd = artifact(t, "vmlinuz"), artifact(t, "initrd")
 		options.Append = "console=ttyS0 panic=10 gpt rancher.install.append=e2e.installed=yes"
 	}
-	installing := qemutest.StartT(t, seed.in(options), expected...)
-	if _, err := installing.AwaitConsole("end of the installation", 3*bootDeadline, 0, regexp.MustCompile(`bulkhead: install: done \{.*"device":"/dev/`)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := installing.AwaitExit("reboot", 30*time.Second); err != nil {
-		t.Fatal(err)
-	}
+	installUnattended(t, seed.in(options))
 	if logged {
 		t.Run("power cuts", func(t *testing.T) { checkInstallCuts(t, disk) })
 		disk.WriteLog = ""
@@ -144,6 +138,19 @@ func testInstall(t *testing.T, w target) {
 				t.Fatal(err)
 			}
 		})
+	}
+}
+
+// installUnattended boots a machine whose configuration asks for an installation,
+// and waits until it ends where it would reboot.
+func installUnattended(t *testing.T, o qemutest.Options) {
+	t.Helper()
+	vm := qemutest.StartT(t, o, expected...)
+	if _, err := vm.AwaitConsole("end of the installation", 3*bootDeadline, 0, regexp.MustCompile(`bulkhead: install: done \{.*"device":"/dev/`)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := vm.AwaitExit("reboot", 30*time.Second); err != nil {
+		t.Fatal(err)
 	}
 }
 

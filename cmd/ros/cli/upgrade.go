@@ -18,7 +18,6 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/release"
 	"github.com/bulkhead-os/bulkhead/internal/slots"
 	"github.com/bulkhead-os/bulkhead/internal/upgrade"
-	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 	"github.com/bulkhead-os/bulkhead/sysdocker/trial"
 )
 
