@@ -49,7 +49,7 @@ func TestWriteInstallation(t *testing.T) {
 		t.Fatal(err)
 	}
 	plan := &install.Plan{Parts: parts}
-	plan.Version = "v1.2.3"
+	plan.Release.Version = "v1.2.3"
 	plan.Disk = install.Disk{
 		Path: "/dev/sda", Size: 8 << 30, Model: "Fast", Serial: "S1", GUID: "ab",
 		Content: []install.Content{
