@@ -19,6 +19,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/cmd/ros/apply"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/slots"
 	"github.com/bulkhead-os/bulkhead/internal/version"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 	"github.com/bulkhead-os/bulkhead/os-config/datasource/platform"
@@ -49,6 +50,10 @@ type places struct {
 	// userProblems are settings of user Docker that are left out, userFailure is
 	// what keeps it from starting.
 	userProblems, userFailure string
+	// upgradeFailed is why the last upgrade failed.
+	upgradeFailed string
+	// systems are those on the disk that the machine booted from, if any.
+	systems func() ([]slots.System, error)
 	// space returns the size of dir's file system and what is free, in bytes.
 	space func(dir string) (total, available int64, err error)
 	// root is what the files of the configuration lie below; kernelLine
@@ -96,6 +101,8 @@ func machine() places {
 		configProblems: layout.ConfigProblems,
 		userProblems:   layout.UserProblems,
 		userFailure:    layout.UserFailure,
+		upgradeFailed:  layout.UpgradeFailed,
+		systems:        systemsOnDisk,
 		space:          space,
 		kernelLine:     "/proc/cmdline",
 		records:        layout.ServiceRecords,

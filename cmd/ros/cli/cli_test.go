@@ -19,6 +19,7 @@ import (
 
 	"github.com/bulkhead-os/bulkhead/internal/bootlog"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
+	"github.com/bulkhead-os/bulkhead/internal/slots"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
 )
 
@@ -158,6 +159,7 @@ func testPlaces(t *testing.T) (places, map[string]*fakeEngine) {
 		configProblems: filepath.Join(dir, "config-problems"), // as on a machine without any: not there
 		userProblems:   filepath.Join(dir, "user-problems"),
 		userFailure:    filepath.Join(dir, "user-failure"),
+		systems:        func() ([]slots.System, error) { return nil, nil },
 		space:          func(string) (total, available int64, err error) { return 8 << 30, 6 << 30, nil },
 		connect:        func(socket string) (engine, error) { return engines[socket], nil },
 	}, engines

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"text/tabwriter"
@@ -70,6 +71,18 @@ func bootedDisk() (slots.Disk, error) {
 		return slots.Disk{}, withSudo(fmt.Errorf("look at the disk: %w", os.ErrPermission))
 	}
 	return slots.Booted("/")
+}
+
+// systemsOnDisk lists the systems, if the machine runs from an installed disk.
+func systemsOnDisk() ([]slots.System, error) {
+	disk, err := slots.Booted("/")
+	if errors.Is(err, slots.ErrNotInstalled) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return disk.Systems(slotDir)
 }
 
 func osList(c *cli.Context) error {

@@ -19,6 +19,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/bootlog"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/slots"
 	"github.com/bulkhead-os/bulkhead/internal/version"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
@@ -32,9 +33,11 @@ type status struct {
 	User     *dockerapi.Info `json:"user_docker,omitempty"`
 	Services []service       `json:"services"`
 	State    stateMedium     `json:"state"`
-	Memory   memory          `json:"memory"`
-	UserTier *tierUse        `json:"user_tier,omitempty"`
-	Problems []string        `json:"problems"`
+	// Systems are those on the disk; none if the machine does not run from one.
+	Systems  []slots.System `json:"systems,omitempty"`
+	Memory   memory         `json:"memory"`
+	UserTier *tierUse       `json:"user_tier,omitempty"`
+	Problems []string       `json:"problems"`
 }
 
 // tierUse is what user Docker, further engines and all their containers take
@@ -128,11 +131,15 @@ func (p places) status(ctx context.Context) status {
 	if s.State.short() {
 		problem("state: %d MiB are left; docker system prune removes what is not in use", s.State.Available/mib)
 	}
+	if s.Systems, err = p.systems(); err != nil {
+		problem("systems on the disk: %v", err)
+	}
 	for _, told := range []struct {
 		file, about string
 		mistakes    func(text string) []string
 	}{
 		{p.configProblems, "configuration", osconfig.Mistakes},
+		{p.upgradeFailed, "upgrade failed (ros os history)", lines},
 		{p.userFailure, "user Docker", lines},
 		{p.userProblems, "user Docker", lines},
 	} {
@@ -193,6 +200,9 @@ func (s status) write(w io.Writer) error {
 		line("State", "RAM: nothing outlives a reboot; %d MiB in use of %d MiB", s.State.used()/mib, s.State.Total/mib)
 	case s.State.Device != "":
 		line("State", "%s (%s), %d MiB in use of %d MiB", s.State.Device, s.State.FileSystem, s.State.used()/mib, s.State.Total/mib)
+	}
+	for _, sys := range s.Systems {
+		line("Slot "+string(sys.Slot), "%s, %s", choose(sys.Version == "", "-", sys.Version), systemState(sys))
 	}
 	line("Memory", "%d MiB in use of %d MiB", (s.Memory.Total-s.Memory.Available)/mib, s.Memory.Total/mib)
 	if t := s.UserTier; t != nil {
