@@ -68,7 +68,7 @@ func (f Filling) begun(ctx context.Context) bool {
 		}
 		return err
 	}
-	if partition.Mounted(f.Device, slotFS, f.Dir, partition.ReadOnly, same) != nil {
+	if look(f.Device, f.Dir, same) != nil {
 		return false
 	}
 	fsck := []string{"/usr/sbin/e2fsck", "-f", "-p", f.Device}

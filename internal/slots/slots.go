@@ -83,14 +83,28 @@ func (d Disk) With(slot bootstate.Slot, dir string, use func(dir string) error) 
 	if slot == d.Running {
 		return use(layout.MediumDir)
 	}
-	err := partition.Mounted(d.device(slot), slotFS, dir, partition.ReadOnly, use)
-	switch {
-	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EUCLEAN):
-		return errEmpty // no file system
-	case errors.Is(err, unix.EBUSY):
+	err := look(d.device(slot), dir, use)
+	if errors.Is(err, unix.EBUSY) {
 		return errBusy
 	}
 	return err
+}
+
+// look runs use while a slot's partition is mounted to be read. A blank one is not
+// tried: the kernel would complain about it on the consoles.
+func look(device, dir string, use func(dir string) error) error {
+	f, err := os.Open(device)
+	if err != nil {
+		return err
+	}
+	info, err := blockdev.Probe(f)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if info.Type != slotFS {
+		return errEmpty
+	}
+	return partition.Mounted(device, slotFS, dir, partition.ReadOnly, use)
 }
 
 // device is a slot's partition.
