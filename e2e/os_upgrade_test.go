@@ -204,6 +204,21 @@ func TestUpgrade(t *testing.T) {
 		return
 	}
 
+	t.Run("from an ISO", func(t *testing.T) {
+		if err := os.Symlink(artifact(t, isoName), filepath.Join(p.web, isoName)); err != nil {
+			t.Fatal(err)
+		}
+		g.sh(t, "curl -sfo ~/os.iso %s/%s", p.url, isoName)
+		command := "sudo ros os upgrade --yes --json --allow-unsigned --from ~/os.iso"
+		if r := g.try(t, command); r.Exit != 1 || !strings.Contains(r.Stderr, "say --allow-downgrade") {
+			t.Errorf("%s: exit code %d, %s", command, r.Exit, r.Stderr)
+		}
+		got := g.sh(t, "%s --allow-downgrade %s | jq -c '[.from, .version, .slot, .signed, .trial]'", command, times("--dry-run", "--stage"))
+		if want := fmt.Sprintf(`["v8.0.0","%s","a",false,null]`, p.base.Version); got != want {
+			t.Errorf("%s: %s; want %s", command, got, want)
+		}
+	})
+
 	cut := func(old []byte) []byte { return old[:len(old)/2] }
 	flip := func(old []byte) []byte {
 		old[len(old)/2] ^= 1

@@ -65,7 +65,10 @@ func New(o Options) (*Plan, error) {
 	if err := o.Disk.Fits(p.Slot, o.Release.Manifest); err != nil {
 		return nil, err
 	}
-	return p, o.Disk.MayFill()
+	if err := o.Disk.MayFill(); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 // Steps are the names of what Write does, in order.
