@@ -124,7 +124,7 @@ func TestProblems(t *testing.T) {
 		{"mistyped key", "hostnam: a\n", []string{"f:1:1: hostnam: unknown key; did you mean hostname?"}},
 		{"mistyped key below", "rancher:\n  sshh:\n    port: 22\n", []string{"f:2:3: rancher.sshh: unknown key; did you mean ssh?"}},
 		{"nothing near", "zzzzzz: 1", []string{"f:1:1: zzzzzz: unknown key"}},
-		{"not yet", "rancher: {upgrade: {}}", []string{"f:1:11: warning: rancher.upgrade: has no effect in this version"}},
+		{"not yet", "rancher: {upgrade: {policy: auto}}", []string{"f:1:21: warning: rancher.upgrade.policy: has no effect in this version"}},
 		{"syntax", "a: b\n  c: [\n", []string{"f:2:4: invalid YAML, file ignored: mapping values are not allowed in this context"}},
 		{"list at the top", "- a\n", []string{"f:1:1: expected a mapping (key: value) at the top level, found a list"}},
 		{"text at the top", "hello", []string{"f:1:1: expected a mapping (key: value) at the top level, found a single value"}},

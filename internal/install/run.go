@@ -75,17 +75,28 @@ func (p *Plan) Run(ctx context.Context, report func(work.Progress)) (Result, err
 	return Result{p.Disk.Path, p.Table.ID.String(), p.ID, p.Release.Version, p.Release.Size(), time.Since(start).Seconds()}, nil
 }
 
+// udev has the lock while it looks at a disk, which takes long on a busy machine.
+const (
+	lockLimit = 30 * time.Second
+	lockPause = 200 * time.Millisecond
+)
+
 // lock opens a disk, and keeps udev and other installations away from it.
 func lock(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("%s: another program works on it: %w", path, err)
+	for begin := time.Now(); ; time.Sleep(lockPause) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case err == nil:
+			return f, nil
+		case !errors.Is(err, unix.EWOULDBLOCK), time.Since(begin) > lockLimit:
+			f.Close()
+			return nil, fmt.Errorf("%s: another program works on it: %w", path, err)
+		}
 	}
-	return f, nil
 }
 
 // clear makes the disk an empty one to firmware and systems.
