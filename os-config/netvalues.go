@@ -2,6 +2,7 @@ package osconfig
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"net/url"
 	"path"
@@ -96,19 +97,51 @@ func (m *MTU) setText(text string) error {
 	return nil
 }
 
-// An InterfaceKey says which interfaces are meant: a name, a pattern, or
-// "mac=" with an address or a pattern of one.
+// A Domain is a name that others end with.
+type Domain string
+
+func (d *Domain) setText(text string) error {
+	var name Hostname
+	if new(Address).setText(text) == nil || name.setText(text) != nil {
+		return errors.New("expected a domain such as example.org; addresses of name servers belong to nameservers")
+	}
+	*d = Domain(name)
+	return nil
+}
+
+// A LinkName is the name of an interface.
+type LinkName string
+
+func (n *LinkName) setText(text string) error {
+	if !madeOf(text, "._-@") || len(text) > maxLinkName {
+		return fmt.Errorf("expected a name of at most %d letters, digits, dots and hyphens", maxLinkName)
+	}
+	*n = LinkName(text)
+	return nil
+}
+
+// maxLinkName is how long the kernel lets it be (IFNAMSIZ).
+const maxLinkName = 15
+
+// An InterfaceKey says which interfaces are meant: a name or a pattern, or
+// "mac=" with an address, "driver=" with a kernel module, or patterns of these.
 type InterfaceKey string
 
 func (i *InterfaceKey) setText(text string) error {
-	mac, isMAC := strings.CutPrefix(text, "mac=")
-	switch _, err := path.Match(text, ""); {
-	case isMAC && !madeOf(mac, ":-*?") || !isMAC && !madeOf(text, "._-:@*?[]^"):
-		return errors.New("expected the name of an interface, a pattern such as eth*, or mac=52:54:00:12:34:56")
+	of, value, is := strings.Cut(text, "=")
+	extra := "._-:@*?[]^"
+	if !is {
+		of, value = "", text
+	} else if of == "mac" {
+		extra = ":-*?"
+	}
+	switch _, err := path.Match(value, ""); {
+	case of != "" && of != "mac" && of != "driver" || !madeOf(value, extra):
+		return errors.New("expected the name of an interface, a pattern such as eth*, mac=52:54:00:12:34:56, or driver=virtio_net")
 	case err != nil:
 		return errors.New("the pattern's brackets are not closed")
-	case !isMAC && len(text) > 15 && !strings.ContainsAny(text, "*?["):
-		return errors.New("names of interfaces have at most 15 characters")
+	case of == "" && len(text) > maxLinkName && !strings.ContainsAny(text, "*?["):
+		return fmt.Errorf("names of interfaces have at most %d characters", maxLinkName)
 	}
 	*i = InterfaceKey(text)
 	return nil

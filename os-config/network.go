@@ -6,7 +6,8 @@ type Network struct {
 	DHCPTimeout int `yaml:"dhcp_timeout" eg:"30"`
 	// Name servers.
 	DNS DNS `yaml:"dns"`
-	// Interfaces by name, by pattern (`eth*`) or by address (`mac=52:54:00:12:34:56`).
+	// Interfaces by name, by pattern (`eth*`), by address (`mac=52:54:00:12:34:56`)
+	// or by driver (`driver=virtio_net`).
 	Interfaces Interfaces `yaml:"interfaces" eg:"{eth0: {address: 10.0.0.2/24, gateway: 10.0.0.1}}"`
 	// Interfaces among which the machine routes, by name or pattern. It routes for
 	// containers in any case, and among no others.
@@ -32,7 +33,7 @@ type DNS struct {
 	// Servers to ask; else those that DHCP names.
 	Nameservers []Address `yaml:"nameservers" eg:"[10.0.0.53, '2001:db8::53']"`
 	// Domains to look up short names in.
-	Search []Hostname `yaml:"search" eg:"[example.org]"`
+	Search []Domain `yaml:"search" eg:"[example.org]"`
 }
 
 // Interfaces are interfaces by what they match.
@@ -42,9 +43,11 @@ func (Interfaces) checkKey(name string) error { return new(InterfaceKey).setText
 
 // An Interface is a network interface.
 type Interface struct {
-	// Which interface it is, when its key is only a label: a name, a pattern
-	// or `mac=`.
+	// Which interface it is, when its key is only a label: a name, a pattern,
+	// `mac=` or `driver=`.
 	Match InterfaceKey `yaml:"match" eg:"mac=52:54:00:12:34:56"`
+	// Name to give it, for one that is found by its address or driver.
+	SetName LinkName `yaml:"set_name" eg:"lan0"`
 	// Ask for an address by DHCP.
 	DHCP bool `yaml:"dhcp" eg:"true"`
 	// Command line of the DHCP client.

@@ -23,6 +23,7 @@ func TestRead(t *testing.T) {
 		vendorData  = "openstack/latest/vendor_data.json"
 	)
 	eth0 := netdata.Network{Interfaces: map[string]*netdata.Interface{"mac=52:54:00:12:34:56": {DHCP: true}}}
+	named := netdata.Network{Interfaces: map[string]*netdata.Interface{"mac=52:54:00:12:34:56": {SetName: "eth0", DHCP: true}}}
 	tests := []struct {
 		name    string
 		read    func(string, Files) (Result, error)
@@ -78,7 +79,7 @@ func TestRead(t *testing.T) {
 			"user-data":      file("#cloud-config\nhostname: vm1\n"),
 			"meta-data":      file("instance-id: 5b7e2c9d0f1a\n"),
 			"network-config": file("version: 1\nconfig:\n    - type: physical\n      name: eth0\n      mac_address: '52:54:00:12:34:56'\n      subnets:\n      - type: dhcp4\n"),
-		}, Result{Metadata: osconfig.Metadata{InstanceID: "5b7e2c9d0f1a"}, UserData: []byte("#cloud-config\nhostname: vm1\n"), Network: eth0}, false},
+		}, Result{Metadata: osconfig.Metadata{InstanceID: "5b7e2c9d0f1a"}, UserData: []byte("#cloud-config\nhostname: vm1\n"), Network: named}, false},
 		{"seed disk with named keys", NoCloud, fstest.MapFS{"meta-data": file(`{"instance-id": 7, "hostname": "h", "public-keys": {"0": {"openssh-key": "A"}, "1": "B\n\n# old\nC"}}`)},
 			Result{Metadata: osconfig.Metadata{InstanceID: "7", Hostname: "h", PublicKeys: []string{"A", "B", "C"}}}, false},
 		{"seed disk with empty metadata", NoCloud, fstest.MapFS{"user-data": file("x"), "meta-data": file("")}, Result{UserData: []byte("x")}, false},

@@ -1,9 +1,11 @@
 package netdata
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -15,6 +17,7 @@ func CloudInit(text []byte) (Network, error) {
 	var doc struct {
 		Network yaml.Node
 		Version int
+		Config  yaml.Node
 	}
 	var root yaml.Node
 	if err := yaml.Unmarshal(text, &root); err != nil {
@@ -34,12 +37,51 @@ func CloudInit(text []byte) (Network, error) {
 		}
 	}
 	switch doc.Version {
+	case 0:
+		if doc.Config.Value == "disabled" {
+			return Network{}, nil
+		}
 	case 1:
 		return version1(node)
 	case 2:
 		return version2(node)
 	}
 	return Network{}, fmt.Errorf("network configuration of version %d; expected version: 1 or version: 2", doc.Version)
+}
+
+// decode is yaml's, but for values of a wrong kind: they are left out and noted,
+// and the rest counts.
+func (b *Builder) decode(n *yaml.Node, into any) error {
+	err := n.Decode(into)
+	wrong, is := errors.AsType[*yaml.TypeError](err)
+	if !is {
+		return err
+	}
+	for _, text := range wrong.Errors {
+		// "line 3: cannot unmarshal !!str `x` into int"
+		where, _, found := strings.Cut(text, ": cannot unmarshal ")
+		if !found {
+			b.Problem("%s", text) // such as a key that is there twice
+			continue
+		}
+		b.Problem("%s: expected %s", where, kindOf(text[strings.LastIndex(text, " ")+1:]))
+	}
+	return nil
+}
+
+// kindOf is what people call the values of a type of Go.
+func kindOf(goType string) string {
+	switch goType = strings.TrimLeft(goType, "*"); {
+	case goType == "bool":
+		return "true or false"
+	case goType == "int":
+		return "a whole number"
+	case goType == "string":
+		return "a text"
+	case strings.HasPrefix(goType, "[]"):
+		return "a list"
+	}
+	return "keys with values"
 }
 
 // A list is a list of texts, or words in one text.
@@ -90,11 +132,62 @@ var netplanBond = map[string]string{
 	"gratuitous_arp":          "num_grat_arp",
 }
 
-// bondOptions turns parameters into the kernel's options.
-func bondOptions(params map[string]list) map[string]string {
-	opts := make(map[string]string, len(params))
-	for name, value := range params {
-		opts[bondOption(name)] = strings.Join(value, ",")
+// parameters are those of a bond or bridge.
+type parameters map[string]yaml.Node
+
+// bond returns the kernel's options of a bond.
+func (p parameters) bond(b *Builder, name string) map[string]string {
+	opts := make(map[string]string, len(p))
+	for _, key := range slices.Sorted(maps.Keys(p)) {
+		n := p[key]
+		var values list
+		if err := b.decode(&n, &values); err != nil {
+			b.Problem("%s: %.40q: %v", name, key, err)
+			continue
+		}
+		opts[bondOption(key)] = strings.Join(values, ",")
 	}
 	return opts
+}
+
+// bridgeOptions are ip-link(8)'s names of a bridge's parameters. Those of
+// seconds it wants in hundredths.
+var bridgeOptions = map[string]struct {
+	name  string
+	times int
+}{
+	"stp": {"stp_state", 1}, "priority": {"priority", 1}, "bridgeprio": {"priority", 1},
+	"ageing-time": {"ageing_time", 100}, "ageing": {"ageing_time", 100}, "forward-delay": {"forward_delay", 100},
+	"fd": {"forward_delay", 100}, "hello-time": {"hello_time", 100}, "hello": {"hello_time", 100},
+	"max-age": {"max_age", 100}, "maxage": {"max_age", 100},
+}
+
+// bridge makes an interface a bridge with these parameters.
+func (p parameters) bridge(b *Builder, name string, i *Interface) {
+	i.Bridge = "true"
+	var options string
+	for _, key := range slices.Sorted(maps.Keys(p)) {
+		option, known := bridgeOptions[strings.TrimPrefix(key, "bridge_")]
+		value := p[key].Value
+		switch n, err := strconv.Atoi(value); {
+		case !known:
+			b.Problem("line %d: %s: %.40q of a bridge has no effect here", p[key].Line, name, key)
+		case option.name == "stp_state" && isTrue(value):
+			options += " stp_state 1"
+		case option.name == "stp_state":
+			options += " stp_state 0"
+		case err != nil || n < 0:
+			b.Problem("line %d: %s: %.40q: expected a whole number", p[key].Line, name, key)
+		default:
+			options += fmt.Sprintf(" %s %d", option.name, n*option.times)
+		}
+	}
+	if options != "" {
+		i.PreUp = append(i.PreUp, "ip link set $iface type bridge"+options)
+	}
+}
+
+// isTrue holds for the words by which YAML 1.1 and ifupdown say yes.
+func isTrue(word string) bool {
+	return slices.Contains([]string{"true", "yes", "on", "1"}, strings.ToLower(word))
 }

@@ -20,8 +20,8 @@ import (
 // A Network is what a platform says about all interfaces. The yaml tags are
 // those of rancher.network.
 type Network struct {
-	// Interfaces have as key the name of the interface, a pattern of names, or
-	// "mac=" and a hardware address.
+	// Interfaces have as key the name of the interface, a pattern of names,
+	// "mac=" and a hardware address, or "driver=" and its kernel module.
 	Interfaces map[string]*Interface `yaml:"interfaces,omitempty"`
 	DNS        DNS                   `yaml:"dns,omitempty"`
 }
@@ -34,7 +34,12 @@ type DNS struct {
 
 // An Interface is one link.
 type Interface struct {
-	DHCP bool `yaml:"dhcp"`
+	// SetName is the name to give it.
+	SetName string `yaml:"set_name,omitempty"`
+	DHCP    bool   `yaml:"dhcp"`
+	// DHCPArgs are arguments of dhcpcd(8).
+	DHCPArgs string `yaml:"dhcp_args,omitempty"`
+	IPv4LL   bool   `yaml:"ipv4ll,omitempty"`
 	// Addresses have a prefix length.
 	Addresses   []string `yaml:"addresses,omitempty"`
 	Gateway     string   `yaml:"gateway,omitempty"`
@@ -48,8 +53,9 @@ type Interface struct {
 	BondOpts map[string]string `yaml:"bond_opts,omitempty"`
 	// VLANs are "ID:name" on top of it, separated by commas.
 	VLANs string `yaml:"vlans,omitempty"`
-	// PostUp are the commands that add routes other than the default ones,
-	// for which there is no key. $iface is the interface.
+	// PreUp and PostUp are commands for what there is no key for, such as
+	// routes other than the default ones. $iface is the interface.
+	PreUp  []string `yaml:"pre_up,omitempty"`
 	PostUp []string `yaml:"post_up,omitempty"`
 
 	key string
@@ -86,7 +92,7 @@ func (b *Builder) Network() (Network, error) {
 		switch {
 		case n.Interfaces[i.key] != nil:
 			b.Problem("%s: another interface is also %s", id, i.key)
-		case strings.ContainsFunc(i.key, unicode.IsSpace) || len(i.key) > maxKey && !strings.HasPrefix(i.key, "mac="):
+		case strings.ContainsFunc(i.key, unicode.IsSpace) || len(i.key) > maxKey && !strings.Contains(i.key, "="):
 			b.Problem("%.40q: expected a hardware address, or the name of an interface", i.key)
 		default:
 			n.Interfaces[i.key] = i
@@ -144,6 +150,24 @@ func (b *Builder) MatchMAC(i *Interface, mac string) {
 	i.key = "mac=" + hw.String()
 }
 
+// MatchDriver makes an interface those whose driver a pattern matches.
+func (b *Builder) MatchDriver(i *Interface, pattern string) {
+	if !isName(pattern) {
+		b.Problem("%.40q: expected the name of a driver", pattern)
+		return
+	}
+	i.key = "driver=" + pattern
+}
+
+// Rename gives an interface a name.
+func (b *Builder) Rename(i *Interface, name string) {
+	if !isLinkName(name) {
+		b.Problem("%.40q: expected a name of at most %d characters", name, maxKey)
+		return
+	}
+	i.SetName = name
+}
+
 // Address adds an address. The mask is only heeded when the address has no
 // prefix length itself; it is "255.255.255.0", "24" or, for IPv6, "ffff:ffff::".
 func (b *Builder) Address(i *Interface, address, mask string) {
@@ -171,42 +195,66 @@ func (b *Builder) Gateway(i *Interface, gateway string) {
 	}
 }
 
-// Route adds a route; the one to everything becomes the default gateway.
-func (b *Builder) Route(i *Interface, to, mask, via string, metric int) {
-	var p netip.Prefix
+// A Route is a route other than those of the addresses.
+type Route struct {
+	// To may be "default". The mask counts as that of Address.
+	To, Mask string
+	Via      string
+	Metric   int
+	// OnLink: the gateway is in no network of the interface. That of a plain
+	// default gateway need not be.
+	OnLink bool
+	// Type and Options are further words of ip-route(8).
+	Type    string
+	Options []string
+}
+
+// Route adds a route. A plain one to everything becomes the default gateway.
+func (b *Builder) Route(i *Interface, r Route) {
+	to, via := r.To, r.Via
 	if to == "default" {
 		to = "0.0.0.0/0"
 		if strings.Contains(via, ":") {
 			to = "::/0"
 		}
 	}
-	p, err := parsePrefix(to, mask)
+	p, err := parsePrefix(to, r.Mask)
 	if err != nil {
 		b.errs = append(b.errs, err)
 		return
 	}
-	if p.Bits() == 0 && via != "" {
+	if p.Bits() == 0 && via != "" && r.Metric == 0 && r.Type == "" && len(r.Options) == 0 {
 		b.Gateway(i, via)
 		return
 	}
+	words := []string{"ip route replace"}
+	if r.Type != "" {
+		words = append(words, r.Type)
+	}
+	words = append(words, p.Masked().String())
 	if via != "" {
 		addr, err := netip.ParseAddr(via)
 		if err != nil || addr.Zone() != "" {
 			b.Problem("route to %s: %.60q: expected the address of a gateway", p, via)
 			return
 		}
-		via = addr.String()
+		words = append(words, "via", addr.String())
 	}
-	command := "ip route replace " + p.Masked().String()
-	if via != "" {
-		command += " via " + via
+	if !slices.Contains(nowhere, r.Type) {
+		words = append(words, "dev $iface")
 	}
-	command += " dev $iface"
-	if metric > 0 {
-		command += fmt.Sprintf(" metric %d", metric)
+	if r.Metric > 0 {
+		words = append(words, "metric", strconv.Itoa(r.Metric))
 	}
-	i.PostUp = append(i.PostUp, command)
+	words = append(words, r.Options...)
+	if r.OnLink {
+		words = append(words, "onlink")
+	}
+	i.PostUp = append(i.PostUp, strings.Join(words, " "))
 }
+
+// nowhere are the types of routes that lead to no interface.
+var nowhere = []string{"unreachable", "prohibit", "blackhole", "throw"}
 
 // MTU sets the largest packet size in bytes; 0 leaves it.
 func (b *Builder) MTU(i *Interface, mtu int) {
@@ -250,7 +298,7 @@ func (b *Builder) Nameservers(servers ...string) {
 // Search adds search domains.
 func (b *Builder) Search(domains ...string) {
 	for _, d := range domains {
-		if !isName(d) {
+		if _, err := netip.ParseAddr(d); err == nil || !isName(d) {
 			b.Problem("%.60q: expected a domain", d)
 			continue
 		}

@@ -134,7 +134,7 @@ func (n openStackNetwork) addTo(b *Builder, i *Interface) {
 		b.Gateway(i, n.Gateway)
 	}
 	for _, r := range n.Routes {
-		b.Route(i, r.Network, r.Netmask, r.Gateway, 0)
+		b.Route(i, Route{To: r.Network, Mask: r.Netmask, Via: r.Gateway})
 	}
 	for _, s := range n.Services {
 		s.addTo(b)

@@ -15,7 +15,7 @@ type v1Item struct {
 	Subnets          []v1Subnet
 	BondInterfaces   list `yaml:"bond_interfaces"`
 	BridgeInterfaces list `yaml:"bridge_interfaces"`
-	Params           map[string]list
+	Params           parameters
 	VLANLink         string `yaml:"vlan_link"`
 	VLANID           int    `yaml:"vlan_id"`
 	// Of name servers and routes.
@@ -50,10 +50,10 @@ type v1Route struct {
 
 func version1(n *yaml.Node) (Network, error) {
 	var doc struct{ Config []v1Item }
-	if err := n.Decode(&doc); err != nil {
+	var b Builder
+	if err := b.decode(n, &doc); err != nil {
 		return Network{}, err
 	}
-	var b Builder
 	// VLANs come last: they are on top of what is listed anywhere.
 	for _, item := range doc.Config {
 		if item.Type != "vlan" {
@@ -80,12 +80,15 @@ func (item v1Item) addTo(b *Builder) {
 		if i := b.Interface(cmp.Or(item.Name, item.MAC)); i != nil {
 			if item.MAC != "" {
 				b.MatchMAC(i, item.MAC)
+				if item.Name != "" {
+					b.Rename(i, item.Name)
+				}
 			}
 			item.configure(b, i)
 		}
 	case "bond":
 		if i := b.Interface(item.Name); i != nil {
-			i.BondOpts = bondOptions(item.Params)
+			i.BondOpts = item.Params.bond(b, item.Name)
 			item.configure(b, i)
 		}
 		for _, name := range item.BondInterfaces {
@@ -95,7 +98,7 @@ func (item v1Item) addTo(b *Builder) {
 		}
 	case "bridge":
 		if i := b.Interface(item.Name); i != nil {
-			i.Bridge = "true"
+			item.Params.bridge(b, item.Name, i)
 			item.configure(b, i)
 		}
 		for _, name := range item.BridgeInterfaces {
@@ -116,8 +119,13 @@ func (item v1Item) addTo(b *Builder) {
 // configure adds what all kinds of interfaces have in common.
 func (item v1Item) configure(b *Builder, i *Interface) {
 	b.MTU(i, item.MTU)
+	four := false
 	for _, s := range item.Subnets {
 		s.addTo(b, i)
+		four = four || s.Type == "dhcp" || s.Type == "dhcp4"
+	}
+	if i.DHCP && !four {
+		i.DHCPArgs = ipv6Only
 	}
 	item.Rest.refuse(b, item.Name, "accept-ra", "keep_configuration")
 }
@@ -143,7 +151,7 @@ func (s v1Subnet) addTo(b *Builder, i *Interface) {
 		if mask == "" {
 			mask = r.Prefix
 		}
-		b.Route(i, to, mask, r.Gateway, r.Metric)
+		b.Route(i, Route{To: to, Mask: mask, Via: r.Gateway, Metric: r.Metric})
 	}
 	b.Nameservers(s.Nameservers...)
 	b.Search(s.Search...)

@@ -2,35 +2,40 @@ package netdata
 
 import (
 	"maps"
+	"net"
 	"slices"
 
 	"go.yaml.in/yaml/v3"
 )
 
-// v2Link is a link of any kind in version 2, which is netplan's notation.
+// v2Link is a link of any kind in version 2, which is netplan's notation:
+// https://netplan.readthedocs.io/en/stable/netplan-yaml/
 type v2Link struct {
 	Match struct {
-		Name string
-		MAC  string `yaml:"macaddress"`
-		Rest rest   `yaml:",inline"`
+		Name   string
+		MAC    string `yaml:"macaddress"`
+		Driver list
+		Rest   rest `yaml:",inline"`
 	}
 	SetName     string `yaml:"set-name"`
+	MAC         string `yaml:"macaddress"`
 	DHCP4       bool
 	DHCP6       bool
-	AcceptRA    bool `yaml:"accept-ra"`
+	Overrides4  v2Overrides `yaml:"dhcp4-overrides"`
+	Overrides6  v2Overrides `yaml:"dhcp6-overrides"`
+	AcceptRA    *bool       `yaml:"accept-ra"`
+	LinkLocal   *list       `yaml:"link-local"`
+	WakeOnLAN   bool        `yaml:"wakeonlan"`
 	Addresses   []v2Address
 	Gateway4    string
 	Gateway6    string
 	MTU         int
 	Nameservers struct{ Addresses, Search list }
-	Routes      []struct {
-		To, Via string
-		Metric  int
-		Rest    rest `yaml:",inline"`
-	}
+	Routes      []v2Route
+	Rules       []v2Rule `yaml:"routing-policy"`
 	// Of bonds and bridges.
 	Interfaces list
-	Parameters map[string]list
+	Parameters parameters
 	// Of VLANs.
 	ID   int
 	Link string
@@ -58,10 +63,10 @@ func version2(n *yaml.Node) (Network, error) {
 		VLANs     map[string]v2Link
 		Rest      rest `yaml:",inline"`
 	}
-	if err := n.Decode(&doc); err != nil {
+	var b Builder
+	if err := b.decode(n, &doc); err != nil {
 		return Network{}, err
 	}
-	var b Builder
 	doc.Rest.refuse(&b, "network configuration")
 	for _, id := range slices.Sorted(maps.Keys(doc.Ethernets)) {
 		doc.Ethernets[id].addEthernet(&b, id)
@@ -69,7 +74,7 @@ func version2(n *yaml.Node) (Network, error) {
 	for _, name := range slices.Sorted(maps.Keys(doc.Bonds)) {
 		l := doc.Bonds[name]
 		if i := b.Interface(name); i != nil {
-			i.BondOpts = bondOptions(l.Parameters)
+			i.BondOpts = l.Parameters.bond(&b, name)
 			l.configure(&b, name, i)
 		}
 		for _, member := range l.members(&b, name) {
@@ -79,11 +84,8 @@ func version2(n *yaml.Node) (Network, error) {
 	for _, name := range slices.Sorted(maps.Keys(doc.Bridges)) {
 		l := doc.Bridges[name]
 		if i := b.Interface(name); i != nil {
-			i.Bridge = "true"
+			l.Parameters.bridge(&b, name, i)
 			l.configure(&b, name, i)
-			if len(l.Parameters) > 0 {
-				b.Problem("%s: parameters of a bridge have no effect here", name)
-			}
 		}
 		for _, member := range l.members(&b, name) {
 			member.Bridge = name
@@ -121,25 +123,31 @@ func (l v2Link) addEthernet(b *Builder, id string) {
 	if i == nil {
 		return
 	}
-	switch {
+	// An address says best which it is.
+	switch drivers := l.Match.Driver; {
 	case l.Match.MAC != "":
 		b.MatchMAC(i, l.Match.MAC)
 	case l.Match.Name != "":
 		b.MatchName(i, l.Match.Name)
+		if len(drivers) > 0 {
+			b.Problem("%s: match: driver has no effect beside name", id)
+		}
+	case len(drivers) > 0:
+		b.MatchDriver(i, drivers[0])
+		if len(drivers) > 1 {
+			b.Problem("%s: match: only the first driver has an effect here", id)
+		}
 	}
 	l.Match.Rest.refuse(b, id+": match")
-	if l.SetName != "" && l.SetName != id && l.SetName != l.Match.Name {
-		b.Problem("%s: set-name has no effect here; interfaces keep the kernel's names", id)
+	if l.SetName != "" {
+		b.Rename(i, l.SetName)
 	}
 	l.configure(b, id, i)
 }
 
 // configure adds what all kinds of links have in common.
 func (l v2Link) configure(b *Builder, id string, i *Interface) {
-	i.DHCP = l.DHCP4 || l.DHCP6 || l.AcceptRA
-	if i.DHCP && !l.DHCP4 && len(l.Addresses) == 0 {
-		b.Problem("%s: DHCP for IPv6 alone is not known here; it is used for IPv4 too", id)
-	}
+	l.configureDHCP(b, id, i)
 	for _, a := range l.Addresses {
 		b.Address(i, string(a), "")
 	}
@@ -148,13 +156,24 @@ func (l v2Link) configure(b *Builder, id string, i *Interface) {
 			b.Gateway(i, gateway)
 		}
 	}
+	if l.MAC != "" {
+		if hw, err := net.ParseMAC(l.MAC); err != nil {
+			b.Problem("%s: %.40q: expected a hardware address", id, l.MAC)
+		} else {
+			i.PreUp = append(i.PreUp, "ip link set $iface address "+hw.String())
+		}
+	}
+	if l.WakeOnLAN {
+		i.PostUp = append(i.PostUp, "ethtool -s $iface wol g")
+	}
 	for _, r := range l.Routes {
-		b.Route(i, r.To, "", r.Via, r.Metric)
-		r.Rest.refuse(b, id+": route", "on-link", "scope", "type")
+		r.addTo(b, id, i)
+	}
+	for _, r := range l.Rules {
+		r.addTo(b, id, i)
 	}
 	b.MTU(i, l.MTU)
 	b.Nameservers(l.Nameservers.Addresses...)
 	b.Search(l.Nameservers.Search...)
-	l.Rest.refuse(b, id, "optional", "renderer", "link-local", "dhcp-identifier", "dhcp4-overrides", "dhcp6-overrides",
-		"critical", "optional-addresses", "ipv6-privacy", "wakeonlan")
+	l.Rest.refuse(b, id, "optional", "renderer", "dhcp-identifier", "critical", "ignore-carrier", "optional-addresses")
 }

@@ -76,7 +76,7 @@ func (n packetNetwork) network() (netdata.Network, error) {
 		case a.Public || err == nil && gateway.Is6():
 			b.Gateway(bond, a.Gateway)
 		default:
-			b.Route(bond, "10.0.0.0/8", "", a.Gateway, 0)
+			b.Route(bond, netdata.Route{To: "10.0.0.0/8", Via: a.Gateway})
 		}
 	}
 	return b.Network()

@@ -226,7 +226,7 @@ func guestinfoNetwork(get func(key string) string) (netdata.Network, error) {
 			if gateway == "" && to == "" {
 				break
 			}
-			b.Route(i, cmp.Or(to, "default"), "", gateway, 0)
+			b.Route(i, netdata.Route{To: cmp.Or(to, "default"), Via: gateway})
 		}
 	}
 	return b.Network()
