@@ -13,6 +13,7 @@ type Op int
 const (
 	Make Op = iota
 	Delete
+	Rename
 	Join  // become a member of Action.Master
 	Leave // be no member any more
 	SetMTU
@@ -29,6 +30,7 @@ type Action struct {
 	Op      Op
 	Link    string
 	Target  *Target // what to make
+	Name    string  // to give
 	Master  string
 	MTU     int
 	Address netip.Prefix
@@ -41,6 +43,8 @@ func (a Action) String() string {
 		return "make " + a.Link + ": " + a.Target.recipe()
 	case Delete:
 		return "delete " + a.Link
+	case Rename:
+		return "rename " + a.Link + " to " + a.Name
 	case Join:
 		return "put " + a.Link + " into " + a.Master
 	case Leave:
@@ -80,6 +84,7 @@ func structure(targets []Target, links []Link) []Action {
 		}
 		there[l.Name] = true
 	}
+	actions = append(actions, renames(targets, there)...)
 	made := make(map[string]bool)
 	for _, t := range targets {
 		// With its parent a VLAN goes too.
@@ -89,6 +94,24 @@ func structure(targets []Target, links []Link) []Action {
 		}
 	}
 	return actions
+}
+
+// renames gives interfaces their names. Those that take each other's go by a
+// third name.
+func renames(targets []Target, there map[string]bool) (actions []Action) {
+	var last []Action
+	for n, t := range targets {
+		if t.From == "" {
+			continue
+		}
+		from := t.From
+		if there[t.Name] {
+			from = fmt.Sprintf("rename%d", n)
+			actions = append(actions, Action{Op: Rename, Link: t.From, Name: from})
+		}
+		last = append(last, Action{Op: Rename, Link: from, Name: t.Name})
+	}
+	return append(actions, last...)
 }
 
 // setup returns what to change so that an existing interface is as the target

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -74,7 +75,7 @@ func (kernel) link(l netlink.Link, names map[int]string) (Link, error) {
 		mac = attrs.HardwareAddr
 	}
 	link := Link{
-		Name: attrs.Name, Kind: l.Type(), MAC: mac.String(), MTU: attrs.MTU,
+		Name: attrs.Name, Others: attrs.AltNames, Driver: driver(attrs.Name), Kind: l.Type(), MAC: mac.String(), MTU: attrs.MTU,
 		Up: attrs.Flags&net.FlagUp != 0, Master: names[attrs.MasterIndex],
 	}
 	link.Made, _ = strings.CutPrefix(attrs.Alias, aliasPrefix)
@@ -110,6 +111,15 @@ func (kernel) link(l netlink.Link, names map[int]string) (Link, error) {
 	return link, nil
 }
 
+// driver returns the kernel module of an interface's hardware, or "".
+func driver(name string) string {
+	module, err := os.Readlink("/sys/class/net/" + name + "/device/driver")
+	if err != nil {
+		return "" // it is no hardware
+	}
+	return filepath.Base(module)
+}
+
 // do makes one change.
 func (kernel) do(a Action) error {
 	if a.Op == Make {
@@ -122,6 +132,13 @@ func (kernel) do(a Action) error {
 	switch a.Op {
 	case Delete:
 		return netlink.LinkDel(link)
+	case Rename:
+		if slices.Contains(link.Attrs().AltNames, a.Name) {
+			if err := netlink.LinkDelAltName(link, a.Name); err != nil {
+				return err
+			}
+		}
+		return netlink.LinkSetName(link, a.Name)
 	case Join:
 		master, err := netlink.LinkByName(a.Master)
 		if err != nil {

@@ -52,7 +52,7 @@ func newTestService(t *testing.T, cfg osconfig.Network) (*service, *[]string) {
 	dir := t.TempDir()
 	log := slog.New(slog.DiscardHandler)
 	p := &publisher{log: log, dir: dir, ready: milestone.Milestone(dir + "/ready"), etc: dir, ntp: dir, hostname: filepath.Join(dir, "kernel-hostname"),
-		links: "/sys/class/net", plans: filepath.Join(dir, "links")}
+		links: "/sys/class/net", plans: filepath.Join(dir, "links"), problems: filepath.Join(dir, "problems")}
 	if err := os.WriteFile(p.hostname, []byte("ship\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestKernel(t *testing.T) {
       eth2: {bridge: br0}
       br0: {bridge: 'true', address: 10.3.0.2/24, gateway: 10.3.0.1}
 `)
-	cfg.DNS.Nameservers, cfg.DNS.Search = []osconfig.Address{"10.1.0.53"}, []osconfig.Hostname{"lab.test"}
+	cfg.DNS.Nameservers, cfg.DNS.Search = []osconfig.Address{"10.1.0.53"}, []osconfig.Domain{"lab.test"}
 	s, ran := newTestService(t, cfg)
 	if err := s.apply(t.Context()); err != nil {
 		t.Fatal(err)
@@ -122,17 +122,24 @@ lo device mtu 65536
 	addCard(t, "eth3")
 	s.cfg = config(t, `      eth0: {address: 10.1.0.3/24, gateway: 10.1.0.1}
       eth1: {address: 10.4.0.2/24}
-      eth3: {address: 10.5.0.2/24}
+      lan: {match: eth3, set_name: lan0, address: 10.5.0.2/24}
+      eth9: {address: 10.6.0.2/24}
 `)
-	if err := s.apply(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	check(`eth0 ifb mtu 1400 addresses [10.1.0.3/24] gateways [10.1.0.1]
+	for range 2 { // the second time it has the name already
+		if err := s.apply(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		check(`eth0 ifb mtu 1400 addresses [10.1.0.3/24] gateways [10.1.0.1]
 eth1 ifb mtu 1500 addresses [10.4.0.2/24]
 eth2 ifb mtu 1500
-eth3 ifb mtu 1500 addresses [10.5.0.2/24]
+lan0 ifb mtu 1500 addresses [10.5.0.2/24]
 lo device mtu 65536
 `)
+	}
+	told, err := os.ReadFile(s.files.problems)
+	if want := "rancher.network.interfaces.eth9: no such interface yet; there is no network card\n"; err != nil || string(told) != want {
+		t.Errorf("problems are %q, %v; want %q", told, err, want)
+	}
 }
 
 // One wrong entry costs no other.

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +16,10 @@ import (
 // A Link is a network interface as the kernel has it.
 type Link struct {
 	Name string
+	// Others are its alternative names, as other systems call it.
+	Others []string
+	// Driver is the kernel module of the hardware.
+	Driver string
 	// Kind is "device" for hardware, else the kernel's name of the kind.
 	Kind string
 	// MAC is the address of the hardware, also while a bond lends it another.
@@ -39,6 +44,8 @@ type Address struct {
 // A Target is the wanted state of an interface.
 type Target struct {
 	Name string
+	// From is the name that it has now, if that is another one.
+	From string
 	// Kind is what to make: "bond", "bridge", "vlan"; empty for an interface
 	// that is there.
 	Kind string
@@ -56,6 +63,8 @@ type Target struct {
 	DHCPArgs  string
 	PreUp     []osconfig.Command
 	PostUp    []osconfig.Command
+
+	key string // of its entry
 }
 
 // recipe says how an interface is made; one made in another way is recreated.
@@ -120,6 +129,7 @@ func (p *planner) problem(format string, args ...any) {
 func (p *planner) run() {
 	p.used = make(map[string]bool)
 	kinds := p.kinds()
+	meant := p.meant(kinds)
 	byName := make(map[string]*Target)
 	var order []*Target
 	add := func(t Target) *Target {
@@ -131,13 +141,28 @@ func (p *planner) run() {
 		order = append(order, &t)
 		return &t
 	}
+	var hardware []Target
 	for _, l := range p.links {
 		if kinds[l.Name] != "" || l.Made != "" {
 			continue // one that we make
 		}
-		if key, ok := p.match(l); ok {
-			add(p.target(key, l.Name, ""))
+		key, ok := p.match(l)
+		if !ok {
+			key, ok = meant[l.Name]
+			p.used[key] = ok
 		}
+		if !ok {
+			continue
+		}
+		t := p.target(key, l.Name, "")
+		if name := string(p.cfg[key].SetName); name != "" && name != l.Name {
+			t.Name, t.From = name, l.Name
+		}
+		hardware = append(hardware, t)
+	}
+	p.keepNames(hardware)
+	for _, t := range hardware {
+		add(t)
 	}
 	for _, kind := range []string{"bond", "bridge"} {
 		for _, name := range slices.Sorted(maps.Keys(kinds)) {
@@ -148,7 +173,7 @@ func (p *planner) run() {
 		}
 	}
 	for _, parent := range slices.Clone(order) {
-		for _, v := range p.cfg[p.keyOf(parent.Name)].VLANs {
+		for _, v := range p.cfg[parent.key].VLANs {
 			name := v.Name
 			if name == "" {
 				name = parent.Name + "." + strconv.Itoa(v.ID)
@@ -167,7 +192,7 @@ func (p *planner) run() {
 	}
 	for _, key := range slices.Sorted(maps.Keys(p.cfg)) {
 		if !p.used[key] {
-			p.problem("%s: no such interface yet", key)
+			p.problem("%s: no such interface yet; there is %s", key, cards(p.links))
 		}
 	}
 }
@@ -179,7 +204,7 @@ func (p *planner) kinds() map[string]string {
 	for _, key := range slices.Sorted(maps.Keys(p.cfg)) {
 		c := p.cfg[key]
 		name := string(wants(key, c))
-		plain := !strings.HasPrefix(name, "mac=") && !strings.ContainsAny(name, "*?[")
+		plain := !strings.ContainsAny(name, "=*?[")
 		switch {
 		case c.Bridge == "true" && !plain, len(c.BondOpts) > 0 && !plain:
 			p.problem("%s: a bridge or bond needs a name, not a pattern", key)
@@ -206,34 +231,153 @@ func wants(key string, c osconfig.Interface) osconfig.InterfaceKey {
 	return osconfig.InterfaceKey(key)
 }
 
-// match finds the entry of a link: an address is more telling than a name, a
-// name more than a pattern, the longer pattern more than the shorter.
+// match finds the entry of a link and notes that the entry has one.
 func (p *planner) match(l Link) (string, bool) {
-	best, rank := "", 0
-	for _, key := range slices.Sorted(maps.Keys(p.cfg)) {
-		w := string(wants(key, p.cfg[key]))
-		r := 0
-		if mac, is := strings.CutPrefix(w, "mac="); is {
-			if ok, _ := path.Match(strings.ToLower(mac), strings.ToLower(l.MAC)); ok && l.hardware() {
-				r = 2000
-			}
-		} else if w == l.Name {
-			r = 1000
-		} else if ok, _ := path.Match(w, l.Name); ok && l.hardware() {
-			r = len(w)
+	key, ok := best(p.cfg, l)
+	if ok {
+		p.used[key] = true
+	}
+	return key, ok
+}
+
+// best finds the entry that fits a link best.
+func best(cfg osconfig.Interfaces, l Link) (string, bool) {
+	found, rank := "", 0
+	for _, key := range slices.Sorted(maps.Keys(cfg)) {
+		want := string(wants(key, cfg[key]))
+		r := l.fits(want)
+		if string(cfg[key].SetName) == l.Name && !strings.ContainsAny(want, "=*?[") {
+			r = max(r, 900) // it had the other name once
 		}
 		if r > rank {
-			best, rank = key, r
+			found, rank = key, r
 		}
 	}
-	if rank > 0 {
-		p.used[best] = true
+	return found, rank > 0
+}
+
+// fits says how well a link fits what an entry wants, 0 for not at all: an
+// address is more telling than a name, a name more than a pattern, the longer
+// pattern more than the shorter, a driver least.
+func (l Link) fits(want string) int {
+	match := func(pattern, text string) bool {
+		ok, _ := path.Match(pattern, text) // its form has been checked
+		return ok && l.hardware()
 	}
-	return best, rank > 0
+	of, value, _ := strings.Cut(want, "=")
+	switch {
+	case of == "mac":
+		if match(strings.ToLower(value), strings.ToLower(l.MAC)) {
+			return 2000
+		}
+	case of == "driver":
+		if match(value, l.Driver) {
+			return 1
+		}
+	case want == l.Name:
+		return 1000
+	case slices.Contains(l.Others, want):
+		return 900
+	case match(want, l.Name), slices.ContainsFunc(l.Others, func(other string) bool { return match(want, other) }):
+		return 1 + len(want)
+	}
+	return 0
 }
 
 // hardware: patterns mean network cards, not what is made on top of them.
 func (l Link) hardware() bool { return l.Kind == "device" || l.Kind == "dummy" }
+
+// card holds for hardware with a cable, as far as names tell.
+func (l Link) card() bool {
+	return l.Kind == "device" && l.Name != "lo" && !strings.HasPrefix(l.Name, "w")
+}
+
+// meant finds what an entry means that fits nothing: names of another system
+// (ens18, lan0) are clear if one such entry and one card are left, and a pattern
+// of them (en*) means all cards that are left. The result has the entries by the
+// names of the links.
+func (p *planner) meant(kinds map[string]string) map[string]string {
+	var left []Link
+	fits := make(map[string]bool)
+	for _, l := range p.links {
+		if key, ok := best(p.cfg, l); ok {
+			fits[key] = true
+		} else if l.card() && l.Made == "" && l.Master == "" {
+			left = append(left, l)
+		}
+	}
+	var unclear []string
+	for key, c := range p.cfg {
+		if name := string(wants(key, c)); !fits[key] && kinds[name] == "" && !p.isVLAN(name) {
+			unclear = append(unclear, key)
+		}
+	}
+	if len(unclear) != 1 {
+		return nil
+	}
+	key := unclear[0]
+	name := string(wants(key, p.cfg[key]))
+	if kernelsName.MatchString(name) || strings.Contains(name, "=") || !strings.ContainsAny(name, "*?[") && len(left) != 1 {
+		return nil
+	}
+	meant := make(map[string]string)
+	for _, l := range left {
+		meant[l.Name] = key
+	}
+	return meant
+}
+
+// kernelsName is what the kernel calls interfaces, or a pattern of it: who
+// writes that means no other card.
+var kernelsName = regexp.MustCompile(`^(eth|wlan|usb|lo)([0-9*?\[]|$)`)
+
+// isVLAN holds for the names of VLANs that the configuration makes.
+func (p *planner) isVLAN(name string) bool {
+	for key, c := range p.cfg {
+		for _, v := range c.VLANs {
+			if v.Name == name || fmt.Sprintf("%s.%d", wants(key, c), v.ID) == name {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// keepNames takes back new names that another interface has and keeps.
+func (p *planner) keepNames(targets []Target) {
+	leaves := make(map[string]bool)
+	for _, t := range targets {
+		leaves[t.From] = true
+	}
+	for n := range targets {
+		t := &targets[n]
+		taken := slices.ContainsFunc(p.links, func(l Link) bool {
+			return l.Name != t.From && !leaves[l.Name] && (l.Name == t.Name || slices.Contains(l.Others, t.Name))
+		})
+		if t.From != "" && taken {
+			p.problem("%s.set_name: another interface is %s; this one stays %s", t.key, t.Name, t.From)
+			t.Name, t.From = t.From, ""
+		}
+	}
+}
+
+// cards names the network cards that there are.
+func cards(links []Link) string {
+	var names []string
+	for _, l := range links {
+		if l.card() {
+			also := ""
+			if len(l.Others) > 0 {
+				also = ", also " + strings.Join(l.Others, ", ")
+			}
+			names = append(names, fmt.Sprintf("%s%s (%s)", l.Name, also, l.MAC))
+		}
+	}
+	if len(names) == 0 {
+		return "no network card"
+	}
+	return strings.Join(names, ", ")
+}
 
 // named finds the entry of an interface that we make.
 func (p *planner) named(name string) string {
@@ -246,22 +390,11 @@ func (p *planner) named(name string) string {
 	return ""
 }
 
-func (p *planner) keyOf(name string) string {
-	for _, l := range p.links {
-		if l.Name == name && l.Made == "" {
-			if key, ok := p.match(l); ok {
-				return key
-			}
-		}
-	}
-	return p.named(name)
-}
-
 func (p *planner) target(key, name, kind string) Target {
 	c := p.cfg[key]
 	t := Target{
 		Name: name, Kind: kind, MTU: int(c.MTU), DHCP: c.DHCP, DHCPArgs: c.DHCPArgs, IPv4LL: c.IPv4LL,
-		PreUp: c.PreUp, PostUp: c.PostUp,
+		PreUp: c.PreUp, PostUp: c.PostUp, key: key,
 	}
 	if kind == "bond" {
 		t.Bond = c.BondOpts

@@ -25,7 +25,7 @@ func config(t *testing.T, text string) osconfig.Network {
 
 func device(name, mac string) Link { return Link{Name: name, Kind: "device", MAC: mac, MTU: 1500} }
 
-var compare = cmp.Options{cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{}), cmpopts.EquateEmpty()}
+var compare = cmp.Options{cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{}), cmpopts.EquateEmpty(), cmpopts.IgnoreUnexported(Target{})}
 
 func prefixes(list ...string) (all []netip.Prefix) {
 	for _, s := range list {
@@ -43,6 +43,8 @@ func addrs(list ...string) (all []netip.Addr) {
 
 func TestPlan(t *testing.T) {
 	eth0, eth1, eth2 := device("eth0", "52:54:00:00:00:0a"), device("eth1", "52:54:00:00:00:0b"), device("eth2", "52:54:00:00:00:0c")
+	known := eth0
+	known.Others = []string{"enp0s18", "ens18"}
 	lo := Link{Name: "lo", Kind: "device"}
 	docker := Link{Name: "docker0", Kind: "bridge"}
 	for _, tt := range []struct {
@@ -59,7 +61,7 @@ func TestPlan(t *testing.T) {
 			}}, nil},
 		{"address beats name beats pattern", "      eth*: {dhcp: true}\n      eth1: {mtu: 1400}\n      mac=52:54:00:00:00:0c: {mtu: 1300}\n      eth2: {mtu: 1200}\n",
 			[]Link{eth0, eth1, eth2}, []Target{{Name: "eth0", DHCP: true}, {Name: "eth1", MTU: 1400}, {Name: "eth2", MTU: 1300}},
-			[]string{"rancher.network.interfaces.eth2: no such interface yet"}},
+			[]string{"rancher.network.interfaces.eth2: no such interface yet; there is eth0 (52:54:00:00:00:0a), eth1 (52:54:00:00:00:0b), eth2 (52:54:00:00:00:0c)"}},
 		{"match behind a label", "      lan: {match: 'mac=52:54:00:00:00:*', dhcp: true}\n", []Link{eth0, {Name: "br0", Kind: "bridge", MAC: "52:54:00:00:00:0a"}},
 			[]Target{{Name: "eth0", DHCP: true}}, nil},
 		{"bond with VLANs", "      eth0: {bond: bond0}\n      eth1: {bond: bond0, address: 10.9.9.9/24}\n      bond0: {bond_opts: {mode: '1'}, vlans: '100,200:guests'}\n      guests: {address: 10.2.0.2/24}\n",
@@ -74,10 +76,37 @@ func TestPlan(t *testing.T) {
 			[]Target{{Name: "eth0", Master: "br0"}, {Name: "br0", Kind: "bridge"}}, nil},
 		{"other hardware than configured", "      eth7: {address: 10.0.0.2/24}\n", []Link{eth0},
 			[]Target{{Name: "eth0", DHCP: true}},
-			[]string{"rancher.network.interfaces.eth7: no such interface yet", "no configured interface exists; DHCP on every wired link"}},
+			[]string{"rancher.network.interfaces.eth7: no such interface yet; there is eth0 (52:54:00:00:00:0a)", "no configured interface exists; DHCP on every wired link"}},
 		{"VLAN name too long", "      a23456789012: {vlans: '4000,7'}\n", []Link{{Name: "a23456789012", Kind: "device"}},
 			[]Target{{Name: "a23456789012"}, {Name: "a23456789012.7", Kind: "vlan", Parent: "a23456789012", ID: 7}},
 			[]string{"rancher.network.interfaces.a23456789012.vlans: a23456789012.4000 is longer than 15 characters; name it: 4000:NAME"}},
+
+		{"the name of another system", "      ens18: {mtu: 1400}\n", []Link{docker, known, lo}, []Target{{Name: "eth0", MTU: 1400}}, nil},
+		{"the kernel's name is more telling", "      ens18: {mtu: 1400}\n      eth0: {mtu: 1300}\n", []Link{known},
+			[]Target{{Name: "eth0", MTU: 1300}}, []string{"rancher.network.interfaces.ens18: no such interface yet; there is eth0, also enp0s18, ens18 (52:54:00:00:00:0a)"}},
+		{"a pattern of such names", "      enp*: {mtu: 1400}\n", []Link{known}, []Target{{Name: "eth0", MTU: 1400}}, nil},
+		{"a name that nothing has, and one card", "      ens192: {mtu: 1400}\n", []Link{eth0, docker, lo}, []Target{{Name: "eth0", MTU: 1400}}, nil},
+		{"one name and one card that are left", "      eth0: {mtu: 1300}\n      lan: {mtu: 1400, vlans: '7'}\n      lan.7: {dhcp: true}\n", []Link{eth0, eth1},
+			[]Target{{Name: "eth0", MTU: 1300}, {Name: "eth1", MTU: 1400}, {Name: "eth1.7", Kind: "vlan", Parent: "eth1", ID: 7}},
+			[]string{"rancher.network.interfaces.lan.7: no such interface yet; there is eth0 (52:54:00:00:00:0a), eth1 (52:54:00:00:00:0b)"}},
+		{"a pattern that nothing has", "      en*: {mtu: 1400}\n", []Link{eth0, eth1}, []Target{{Name: "eth0", MTU: 1400}, {Name: "eth1", MTU: 1400}}, nil},
+		{"two cards that one name could mean", "      ens192: {mtu: 1400}\n", []Link{eth0, eth1},
+			[]Target{{Name: "eth0", DHCP: true}, {Name: "eth1", DHCP: true}},
+			[]string{"rancher.network.interfaces.ens192: no such interface yet; there is eth0 (52:54:00:00:00:0a), eth1 (52:54:00:00:00:0b)",
+				"no configured interface exists; DHCP on every wired link"}},
+		{"an address that no card has is no name", "      mac=52:54:00:00:00:ff: {mtu: 1400}\n", []Link{eth0}, []Target{{Name: "eth0", DHCP: true}},
+			[]string{"rancher.network.interfaces.mac=52:54:00:00:00:ff: no such interface yet; there is eth0 (52:54:00:00:00:0a)",
+				"no configured interface exists; DHCP on every wired link"}},
+		{"by driver", "      driver=virtio_*: {mtu: 1400}\n", []Link{{Name: "eth0", Kind: "device", Driver: "e1000"}, {Name: "eth1", Kind: "device", Driver: "virtio_net"}},
+			[]Target{{Name: "eth1", MTU: 1400}}, nil},
+		{"another name, and what is on top", "      mac=52:54:00:00:00:0a: {set_name: lan0, vlans: '5'}\n", []Link{eth0},
+			[]Target{{Name: "lan0", From: "eth0"}, {Name: "lan0.5", Kind: "vlan", Parent: "lan0", ID: 5}}, nil},
+		{"the name that it has already", "      mac=52:54:00:00:00:0a: {set_name: eth0}\n", []Link{eth0}, []Target{{Name: "eth0"}}, nil},
+		{"each other's names", "      mac=52:54:00:00:00:0a: {set_name: eth1}\n      mac=52:54:00:00:00:0b: {set_name: eth0}\n", []Link{eth0, eth1},
+			[]Target{{Name: "eth1", From: "eth0"}, {Name: "eth0", From: "eth1"}}, nil},
+		{"a name that another keeps", "      mac=52:54:00:00:00:0a: {set_name: eth1, mtu: 1400}\n      eth1: {mtu: 1300}\n", []Link{eth0, eth1},
+			[]Target{{Name: "eth0", MTU: 1400}, {Name: "eth1", MTU: 1300}},
+			[]string{"rancher.network.interfaces.mac=52:54:00:00:00:0a.set_name: another interface is eth1; this one stays eth0"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, problems := Plan(config(t, tt.config), tt.links)
@@ -113,6 +142,9 @@ func TestStructure(t *testing.T) {
 		{"other options: what is on top goes along", []Target{bond, vlan}, []Link{{Name: "bond0", Made: "bond mode=4"}, {Name: "bond0.7", Made: "vlan 7 on bond0"}},
 			[]string{"delete bond0", "make bond0: bond mode=1", "make bond0.7: vlan 7 on bond0"}},
 		{"one of the driver's own", []Target{bond}, []Link{{Name: "bond0", Kind: "bond"}}, []string{"delete bond0", "make bond0: bond mode=1"}},
+		{"a name", []Target{{Name: "lan0", From: "eth0"}}, []Link{eth0}, []string{"rename eth0 to lan0"}},
+		{"each other's names", []Target{{Name: "eth1", From: "eth0"}, {Name: "eth0", From: "eth1"}}, []Link{eth0, device("eth1", "")},
+			[]string{"rename eth0 to rename0", "rename eth1 to rename1", "rename rename0 to eth1", "rename rename1 to eth0"}},
 		{"ours go, others stay", nil, []Link{{Name: "br0", Made: "bridge"}, {Name: "docker0", Kind: "bridge"}}, []string{"delete br0"}},
 	} {
 		if diff := cmp.Diff(tt.want, texts(structure(tt.targets, tt.links))); diff != "" {

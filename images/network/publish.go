@@ -26,21 +26,21 @@ const staticFacts = "static.json"
 // A publisher hands on what is known about the network. Its fields are where
 // things are.
 type publisher struct {
-	log                                   *slog.Logger
-	dir, etc, ntp, hostname, links, plans string
-	ready                                 milestone.Milestone
+	log                                             *slog.Logger
+	dir, etc, ntp, hostname, links, plans, problems string
+	ready                                           milestone.Milestone
 }
 
 func newPublisher(log *slog.Logger) *publisher {
 	return &publisher{
 		log: log, dir: layout.NetworkDir, ready: milestone.NetworkReady, etc: layout.EtcDir, ntp: layout.NTPDir,
-		hostname: layout.HostHostname, links: "/sys/class/net", plans: layout.NetworkLinks,
+		hostname: layout.HostHostname, links: "/sys/class/net", plans: layout.NetworkLinks, problems: layout.NetworkProblems,
 	}
 }
 
-// publishPlan writes down what the configuration says, and forgets what
-// protocols said on interfaces that they no longer serve.
-func (p *publisher) publishPlan(static Facts, targets []Target) error {
+// publishPlan writes down what the configuration says and what of it has no
+// effect, and forgets what protocols said on interfaces that they no longer serve.
+func (p *publisher) publishPlan(static Facts, targets []Target, problems []string) error {
 	var lines strings.Builder
 	var dynamic []string
 	for _, t := range targets {
@@ -67,6 +67,13 @@ func (p *publisher) publishPlan(static Facts, targets []Target) error {
 		}
 	}
 	if _, err := writeFacts(filepath.Join(p.dir, staticFacts), static); err != nil {
+		return err
+	}
+	var told strings.Builder
+	for _, problem := range problems {
+		fmt.Fprintln(&told, problem)
+	}
+	if err := rewrite(p.problems, told.String()); err != nil {
 		return err
 	}
 	if err := rewrite(p.plans, lines.String()); err != nil {

@@ -198,7 +198,8 @@ func (s *service) publish(targets []Target, problems []string) error {
 		return err
 	}
 	text, more := dhcpcdConfig(string(shipped), targets)
-	for _, p := range append(problems, more...) {
+	problems = append(problems, more...)
+	for _, p := range problems {
 		if !s.told[p] {
 			s.told[p] = true
 			s.log.Warn("configuration", "problem", p)
@@ -211,7 +212,7 @@ func (s *service) publish(targets []Target, problems []string) error {
 	for _, d := range s.cfg.DNS.Search {
 		static.Search = appendNew(static.Search, string(d))
 	}
-	if err := s.files.publishPlan(static, targets); err != nil {
+	if err := s.files.publishPlan(static, targets, problems); err != nil {
 		return err
 	}
 	return s.dhcpcd.configure(text)

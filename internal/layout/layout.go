@@ -148,6 +148,9 @@ const (
 	// and protocol; NTPDir the time servers among it, as chrony reads them.
 	NetworkDir = RunDir + "/network"
 	NTPDir     = RunDir + "/ntp"
+	// NetworkProblems has a line for each part of rancher.network that has no
+	// effect on this machine's hardware.
+	NetworkProblems = NetworkDir + "/problems"
 	// NetworkLinks has one line per interface that needs an address, with
 	// the word dhcp behind those that ask for it. It is in the service's own
 	// /run: a container that has not come so far has none, and is not healthy.

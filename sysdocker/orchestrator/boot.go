@@ -2,13 +2,18 @@ package orchestrator
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"runtime/debug"
+	"strings"
 
 	"github.com/google/renameio/v2"
 
 	"github.com/bulkhead-os/bulkhead/internal/bootlog"
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
+	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/internal/version"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
 )
@@ -79,5 +84,18 @@ func (m *machine) booted(imagesLoaded int) {
 		m.log.Error("no boot report", "err", err)
 	}
 	m.over = true
+	m.tellOfNetwork()
 	m.announce(report.Line())
+}
+
+// tellOfNetwork says on the consoles which part of the configuration has no
+// effect on the machine's network cards: without a network they are all there is.
+func (m *machine) tellOfNetwork() {
+	text, err := os.ReadFile(layout.NetworkProblems)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		m.log.Warn("problems of the network are not shown", "err", err)
+	}
+	for line := range strings.Lines(string(text)) {
+		m.announce("bulkhead: network: " + strings.TrimSpace(line))
+	}
 }

@@ -47,6 +47,8 @@ type places struct {
 	userTier                 string // its cgroup
 	// configProblems are the mistakes in the configuration of this boot.
 	configProblems string
+	// networkProblems are what of it has no effect on the machine's hardware.
+	networkProblems string
 	// userProblems are settings of user Docker that are left out, userFailure is
 	// what keeps it from starting.
 	userProblems, userFailure string
@@ -92,28 +94,29 @@ type engine interface {
 // machine returns the places of the running system.
 func machine() places {
 	return places{
-		bootReport:     layout.BootReport,
-		systemSocket:   layout.SystemSocket,
-		userSocket:     layout.UserSocket,
-		mountinfo:      "/proc/self/mountinfo",
-		meminfo:        "/proc/meminfo",
-		userTier:       "/sys/fs/cgroup" + layout.UserTier,
-		configProblems: layout.ConfigProblems,
-		userProblems:   layout.UserProblems,
-		userFailure:    layout.UserFailure,
-		upgradeFailed:  layout.UpgradeFailed,
-		systems:        systemsOnDisk,
-		space:          space,
-		kernelLine:     "/proc/cmdline",
-		records:        layout.ServiceRecords,
-		problems:       layout.ServiceProblems,
-		controlSocket:  layout.ControlSocket,
-		imageIndex:     layout.ImageIndex,
-		connect:        connect,
-		exec:           execute,
-		build:          runVisibly,
-		download:       platform.Download,
-		steps:          steps,
+		bootReport:      layout.BootReport,
+		systemSocket:    layout.SystemSocket,
+		userSocket:      layout.UserSocket,
+		mountinfo:       "/proc/self/mountinfo",
+		meminfo:         "/proc/meminfo",
+		userTier:        "/sys/fs/cgroup" + layout.UserTier,
+		configProblems:  layout.ConfigProblems,
+		networkProblems: layout.NetworkProblems,
+		userProblems:    layout.UserProblems,
+		userFailure:     layout.UserFailure,
+		upgradeFailed:   layout.UpgradeFailed,
+		systems:         systemsOnDisk,
+		space:           space,
+		kernelLine:      "/proc/cmdline",
+		records:         layout.ServiceRecords,
+		problems:        layout.ServiceProblems,
+		controlSocket:   layout.ControlSocket,
+		imageIndex:      layout.ImageIndex,
+		connect:         connect,
+		exec:            execute,
+		build:           runVisibly,
+		download:        platform.Download,
+		steps:           steps,
 	}
 }
 

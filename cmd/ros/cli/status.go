@@ -140,6 +140,7 @@ func (p places) status(ctx context.Context) status {
 	}{
 		{p.configProblems, "configuration", osconfig.Mistakes},
 		{p.upgradeFailed, "upgrade failed (ros os history)", lines},
+		{p.networkProblems, "network", lines},
 		{p.userFailure, "user Docker", lines},
 		{p.userProblems, "user Docker", lines},
 	} {

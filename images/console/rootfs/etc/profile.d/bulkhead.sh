@@ -4,6 +4,12 @@ if [ -s /run/bulkhead/config-problems ] && [ -t 1 ]; then
     sed 's/^/  /' /run/bulkhead/config-problems
     echo
 fi
+# What of it has no effect on this machine's network cards.
+if [ -s /run/bulkhead/network/problems ] && [ -t 1 ]; then
+    echo "About the network of this machine (docs/networking.md):"
+    sed 's/^/  /' /run/bulkhead/network/problems
+    echo
+fi
 # And what of the settings of docker has been left out.
 if [ -s /run/user-docker/problems ] && [ -t 1 ]; then
     echo "About the settings of docker (docs/user-docker.md):"
