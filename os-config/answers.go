@@ -57,6 +57,24 @@ func instead(key string) string {
 		return "output of runcmd is in /var/log/runcmd.log, that of services in system-docker logs"
 	case "reporting", "vendor_data", "drivers", "autoinstall", "identity", "storage", "late-commands", "early-commands":
 		return "leave it out"
+	case "rancher.docker.args":
+		return "use rancher.docker.extra_args"
+	case "authkey_hash":
+		return "fingerprints of login keys are not shown"
+	case "create_hostname_file":
+		return "the host name is set at each boot, from the configuration"
+	case "device_aliases":
+		return "name the devices themselves in disk_setup, fs_setup and mounts"
+	case "disable_ec2_metadata":
+		return "use rancher.network.post_cmds: ip route add blackhole 169.254.169.254"
+	case "grub_dpkg", "grub-dpkg", "rpi":
+		return "how the machine boots is part of the OS"
+	case "launch-index":
+		return "each machine takes all of its user data"
+	case "locale_configfile":
+		return "leave it out"
+	case "manage_resolv_conf", "resolv_conf":
+		return "use rancher.network.dns"
 	case "coreos":
 		return "use rancher.services for units, and rancher.network"
 	case "updates":

@@ -254,14 +254,21 @@ func (d *decoder) decodeStruct(n *yaml.Node, v reflect.Value, key string) bool {
 			ok = false
 		}
 	}
+	at := func(field string) *yaml.Node {
+		if value := given[keys.byName[field]]; value != nil {
+			return resolve(value)
+		}
+		return n
+	}
 	if c, is := v.Addr().Interface().(checked); is && ok {
 		if field, text := c.check(); text != "" {
-			at := n
-			if value := given[keys.byName[field]]; value != nil {
-				at = resolve(value)
-			}
-			d.problem(at, join(key, field), "%s", text)
+			d.problem(at(field), join(key, field), "%s", text)
 			return false
+		}
+	}
+	if c, is := v.Addr().Interface().(doubted); is && ok {
+		if field, text := c.doubtful(); text != "" {
+			d.warn(at(field), join(key, field), "%s", text)
 		}
 	}
 	return ok
@@ -271,6 +278,12 @@ func (d *decoder) decodeStruct(n *yaml.Node, v reflect.Value, key string) bool {
 // It returns the key that is wrong and what is wrong, or nothing.
 type checked interface {
 	check() (field, text string)
+}
+
+// A doubted struct tells of a field that most likely does not do what its author
+// expects, and why, or nothing.
+type doubted interface {
+	doubtful() (field, text string)
 }
 
 // tellEffect warns about a key that does nothing, or goes by an older name.

@@ -158,6 +158,24 @@ func ParseServices(source string, text []byte) (map[string]Service, []Problem) {
 	return services, d.problems
 }
 
+// IsServices reports whether a text is a file of services rather than a
+// cloud-config.
+func IsServices(text []byte) bool {
+	root, _ := new(decoder).parse(text)
+	if root == nil || len(root.Content) == 0 {
+		return false
+	}
+	if below := valueOf(root, "services"); below != nil && below.Kind == yaml.MappingNode && valueOf(root, "rancher") == nil {
+		return true
+	}
+	for i := 1; i < len(root.Content); i += 2 {
+		if valueOf(root.Content[i], "image") == nil {
+			return false
+		}
+	}
+	return true
+}
+
 // composeFile looks at what a file of the Compose specification has beside its
 // services.
 func (d *decoder) composeFile(root *yaml.Node) {

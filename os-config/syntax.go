@@ -2,6 +2,7 @@ package osconfig
 
 import (
 	"bytes"
+	"fmt"
 	"sort"
 	"strconv"
 	"strings"
@@ -50,6 +51,12 @@ func secondDocument(text []byte) int {
 	return 0
 }
 
+// SyntaxError says on which line of a text an error of yaml.v3 is.
+func SyntaxError(text []byte, err error) error {
+	line, _, why := syntaxError(text, err)
+	return fmt.Errorf("line %d: invalid YAML: %s", line, why)
+}
+
 // syntaxError finds the position in an error of yaml.v3, which has no type and
 // tells no column, and leaves out what it may quote of the text.
 func syntaxError(text []byte, err error) (line, column int, why string) {
@@ -72,7 +79,32 @@ func syntaxError(text []byte, err error) (line, column int, why string) {
 			}
 		}
 	}
+	if began := line; strings.HasPrefix(why, "did not find expected") {
+		// It tells where the mapping or list begins in which the mistake is.
+		if line = max(line, lineOf(text, err)); line != began {
+			why += ", in what begins on line " + strconv.Itoa(began)
+		}
+	}
 	return line, columnOf(text, line, err), why
+}
+
+// lineOf finds the line of a syntax error, as columnOf does its column.
+func lineOf(text []byte, err error) int {
+	ends := []int{0}
+	for n, c := range text {
+		if c == '\n' {
+			ends = append(ends, n+1)
+		}
+	}
+	ends = append(ends, len(text))
+	return sort.Search(len(ends)-1, func(n int) bool { return sameError(text[:ends[n]], err) })
+}
+
+// sameError reports whether a text has the same error.
+func sameError(text []byte, err error) bool {
+	var doc yaml.Node
+	e := yaml.Unmarshal(text, &doc)
+	return e != nil && e.Error() == err.Error()
 }
 
 // maxColumn is the longest line in which a column is looked for, in bytes.
@@ -96,11 +128,7 @@ func columnOf(text []byte, line int, err error) int {
 	if length > maxColumn {
 		return 0
 	}
-	n := sort.Search(length, func(n int) bool {
-		var doc yaml.Node
-		e := yaml.Unmarshal(text[:start+n+1], &doc)
-		return e != nil && e.Error() == err.Error()
-	})
+	n := sort.Search(length, func(n int) bool { return sameError(text[:start+n+1], err) })
 	if n == length {
 		return 0
 	}

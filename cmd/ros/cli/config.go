@@ -22,7 +22,6 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 	"github.com/bulkhead-os/bulkhead/os-config/conffile"
-	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
 )
 
 func (p places) configCommand() *cli.Command {
@@ -63,12 +62,7 @@ func (p places) configCommand() *cli.Command {
 					"Example:\n   sudo ros config merge --input more.yml",
 				Flags: []cli.Flag{fileFlag("input", "read `FILE` instead of standard input", "i")}, Action: p.configMerge,
 			},
-			{
-				Name: "validate", Usage: "look for mistakes in a file, or in the configuration of the machine", ArgsUsage: "[FILE | -]",
-				Description: "Ends with exit code 1 when there are mistakes; warnings are none.\n\n" +
-					"Examples:\n   ros config validate cloud-config.yml\n   ros config validate --json - < cloud-config.yml\n   sudo ros config validate --machine --timings",
-				Flags: []cli.Flag{fileFlag("input", "read `FILE` instead of standard input", "i"), boolFlag("json", "print JSON"), boolFlag("machine", "look at all that configures this machine"), boolFlag("timings", "tell how much processor time it took")}, Action: p.configValidate,
-			},
+			p.validateCommand(),
 			{
 				Name: "diff", Usage: "print what differs from the defaults",
 				Description: "Example:\n   sudo ros config diff --origin",
@@ -237,66 +231,6 @@ func (p places) configExport(c *cli.Context) error {
 func fromBoot(o osconfig.Origin) bool {
 	part, _ := filepath.Match(layout.BootParts, o.Source) // the pattern is good
 	return part || o.Source == layout.UserData || o.Source == layout.Metadata
-}
-
-func (p places) configValidate(c *cli.Context) error {
-	if c.NArg() > 1 {
-		return arguments(c, 1)
-	}
-	var find func() ([]osconfig.Problem, error)
-	if c.Bool("machine") {
-		find = func() ([]osconfig.Problem, error) {
-			cfg, _, problems, err := p.load()
-			return append(problems, serviceProblems("configuration", cfg, os.ReadFile)...), err
-		}
-	} else {
-		file := cmp.Or(c.String("input"), c.Args().First(), "-")
-		text, err := input(c, file)
-		if err != nil {
-			return err
-		}
-		find = func() ([]osconfig.Problem, error) {
-			cfg, source := osconfig.Defaults(), cmp.Or(strings.TrimPrefix(file, "-"), "standard input")
-			problems := cfg.Merge(source, text)
-			// Files that it names are those of another machine.
-			return append(problems, serviceProblems(source, cfg, func(string) ([]byte, error) { return nil, nil })...), nil
-		}
-	}
-	start := processorTime()
-	problems, err := find()
-	if err != nil {
-		return err
-	}
-	if c.Bool("timings") {
-		fmt.Fprintf(c.App.ErrWriter, "ros: read and checked in %.1f ms of processor time\n", (processorTime()-start).Seconds()*1000)
-	}
-	if c.Bool("json") {
-		if err := writeJSON(c.App.Writer, append([]osconfig.Problem{}, problems...)); err != nil {
-			return err
-		}
-	} else {
-		for _, problem := range problems {
-			fmt.Fprintln(c.App.Writer, problem)
-		}
-	}
-	if osconfig.AnyError(problems) {
-		return errSilent
-	}
-	return nil
-}
-
-// serviceProblems are those that keep entries of rancher.services from becoming
-// containers, in addition to the form of their keys.
-func serviceProblems(source string, cfg osconfig.Config, readFile func(string) ([]byte, error)) (problems []osconfig.Problem) {
-	// Another file may name the image.
-	services := maps.Clone(cfg.Rancher.Services)
-	maps.DeleteFunc(services, func(_ string, s osconfig.Service) bool { return s.Image == "" })
-	_, mistakes := plan.Configure(services, cfg.Rancher.Environment, readFile)
-	for _, m := range mistakes {
-		m.Source = source
-		problems = append(problems, m)
-	}
-	return problems
 }
 
 // processorTime is what this process has used so far.

@@ -158,7 +158,7 @@ func (p places) installedConfig(c *cli.Context) ([]install.File, error) {
 	}
 	cfg := osconfig.Defaults()
 	problems := cfg.Merge(file, text)
-	problems = append(problems, serviceProblems(file, cfg, func(string) ([]byte, error) { return nil, nil })...)
+	problems = append(problems, otherServiceProblems(file, cfg)...)
 	for _, problem := range problems {
 		fmt.Fprintln(c.App.ErrWriter, problem)
 	}

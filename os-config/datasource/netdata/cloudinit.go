@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 
 // CloudInit reads cloud-init's network configuration, version 1 or 2, in YAML
@@ -21,7 +23,7 @@ func CloudInit(text []byte) (Network, error) {
 	}
 	var root yaml.Node
 	if err := yaml.Unmarshal(text, &root); err != nil {
-		return Network{}, err
+		return Network{}, osconfig.SyntaxError(text, err)
 	}
 	if len(root.Content) == 0 {
 		return Network{}, nil

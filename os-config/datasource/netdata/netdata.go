@@ -4,6 +4,7 @@
 package netdata
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -59,6 +60,18 @@ type Interface struct {
 	PostUp []string `yaml:"post_up,omitempty"`
 
 	key string
+}
+
+// Read reads any of the forms: OpenStack's, Debian's and cloud-init's.
+func Read(text []byte) (Network, error) {
+	first, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
+	switch word, _, _ := strings.Cut(first, " "); {
+	case word == "auto" || word == "iface":
+		return Interfaces(text)
+	case strings.HasPrefix(first, "{") && bytes.Contains(text, []byte(`"links"`)):
+		return OpenStack(text)
+	}
+	return CloudInit(text)
 }
 
 // CloudConfig returns the network as a cloud-config, nil when it is empty.

@@ -62,10 +62,32 @@ type Fetch func(ctx context.Context, url string, once bool) ([]byte, error)
 // Parse takes user data apart. It returns what is right together with an
 // error about the rest. Empty user data is no error.
 func Parse(ctx context.Context, data []byte, fetch Fetch) (UserData, error) {
+	out, _, errs := ParseNamed(ctx, data, fetch)
+	return out, errors.Join(errs...)
+}
+
+// ParseNamed is Parse that also says where in the data each of the cloud-configs
+// is ("part 2 (web.yml)", or "" for all of it), and returns the errors one by
+// one.
+func ParseNamed(ctx context.Context, data []byte, fetch Fetch) (out UserData, wheres []string, errs []error) {
 	p := parser{fetch: fetch, seen: make(map[string]bool)}
 	p.add(ctx, part{data: data}, 0)
-	return p.out, errors.Join(p.errs...)
+	return p.out, p.wheres, p.errs
 }
+
+// Known reports whether data says which kind of user data it is.
+func Known(data []byte) bool {
+	return bytes.HasPrefix(data, gzipMagic) || kindOf(part{data: bytes.TrimPrefix(data, []byte(byteOrderMark))}) != unknown
+}
+
+var gzipMagic = []byte{0x1f, 0x8b}
+
+const byteOrderMark = "\ufeff"
+
+// A Notice tells of what is understood, but not as elsewhere.
+type Notice string
+
+func (n Notice) Error() string { return string(n) }
 
 // A part is a piece of user data on any level.
 type part struct {
@@ -80,6 +102,7 @@ type part struct {
 type parser struct {
 	fetch           Fetch
 	out             UserData
+	wheres          []string // of out.Configs
 	errs            []error
 	total           int
 	parts, includes int
@@ -119,7 +142,7 @@ func (p *parser) add(ctx context.Context, pt part, depth int) {
 	if !p.spend(pt, depth) {
 		return
 	}
-	if bytes.HasPrefix(pt.data, []byte{0x1f, 0x8b}) {
+	if bytes.HasPrefix(pt.data, gzipMagic) {
 		plain, err := osconfig.Gunzip(pt.data)
 		if err != nil {
 			p.problem(pt, fmt.Errorf("unpack: %w", err))
@@ -130,7 +153,7 @@ func (p *parser) add(ctx context.Context, pt part, depth int) {
 		return
 	}
 	// Byte order marks and Windows line ends come from editors.
-	pt.data = bytes.TrimPrefix(pt.data, []byte("\ufeff"))
+	pt.data = bytes.TrimPrefix(pt.data, []byte(byteOrderMark))
 	if len(bytes.TrimSpace(pt.data)) == 0 {
 		return
 	}
@@ -146,13 +169,13 @@ func (p *parser) add(ctx context.Context, pt part, depth int) {
 	}
 	switch kind {
 	case config:
-		p.out.Configs = append(p.out.Configs, pt.data)
+		p.addConfig(pt, pt.data)
 	case compose:
-		p.out.Configs = append(p.out.Configs, composeConfig(pt.data))
+		p.addConfig(pt, composeConfig(pt.data))
 	case script:
 		p.out.Scripts = append(p.out.Scripts, Script{pt.name, pt.data, whens[pt.kind]})
 	case boothook:
-		p.problem(pt, errors.New("a boothook runs with the other scripts here, not before the network"))
+		p.problem(pt, Notice("a boothook runs with the other scripts here, not before the network"))
 		body := pt.data
 		if bytes.HasPrefix(body, []byte("#cloud-boothook")) {
 			_, body, _ = bytes.Cut(body, []byte("\n"))
@@ -170,6 +193,11 @@ func (p *parser) add(ctx context.Context, pt part, depth int) {
 	default:
 		p.problem(pt, ErrKind)
 	}
+}
+
+func (p *parser) addConfig(pt part, text []byte) {
+	p.out.Configs = append(p.out.Configs, text)
+	p.wheres = append(p.wheres, pt.where)
 }
 
 // untemplate drops the first line, which says that the rest is a template.
