@@ -89,6 +89,12 @@ docker compose down --volumes --rmi local --timeout 0 >/dev/null 2>&1 && cd && r
 	{name: "cron's way", commands: `bash -ic 'crontab -l' </dev/null 2>&1 | tail -1`, want: `labels: \{cron\.schedule: `},
 	{name: "an example of a schedule", commands: `printf 'rancher: {services: {job: {image: busybox, command: date, labels: {cron.schedule: "@daily"}}}}' | ros config validate -`, want: `^$`},
 	{name: "/tmp with another size", commands: `sudo ros config set rancher.tmp_size 300M && sudo ros config apply >/dev/null && df -m --output=size /tmp | tail -1; sudo ros config set rancher.tmp_size 50% && sudo ros config apply >/dev/null`, want: `^ +300\n$`},
+	{name: "cards answer to names of other systems", commands: `n=$(ip -j link show eth0 | jq -r '.[0].altnames[0]'); echo "$n" | grep -qE '^en[ops]' && ip -br link show "$n"`, want: `^eth0 `},
+	{name: "a name that can only mean one card", commands: `sudo ros config set rancher.network.interfaces '{ens192: {address: 10.0.2.15/24, gateway: 10.0.2.2}}' && sudo system-docker restart network >/dev/null; sleep 5; ip -4 -o addr show eth0 | grep -c forever; sudo ros config validate --machine; sudo ros config delete rancher.network.interfaces && sudo system-docker restart network >/dev/null; sleep 5`, want: `^1\n$`},
+	{name: "a name that no card has", commands: `sudo ros config set rancher.network.interfaces '{eth0: {dhcp: true, dhcp_args: --metric=50}, eth9: {dhcp: true}}' && sudo system-docker restart network >/dev/null; sleep 5; sudo ros config validate --machine; bash -il -c true </dev/null 2>/dev/null; sudo ros status | grep eth9; sudo ros config delete rancher.network.interfaces && sudo system-docker restart network >/dev/null; sleep 5`,
+		want: `^network: rancher\.network\.interfaces\.eth9: no such interface yet; there is eth0, also en.*\(52:54:.*\)\n  network: rancher`},
+	{name: "user data of several parts", commands: `printf 'Content-Type: multipart/mixed; boundary=X\nMIME-Version: 1.0\n\n--X\nContent-Type: text/cloud-config\n\n#cloud-config\nhostnam: a\n--X--\n' | ros config validate -`, want: `^standard input part 1:2:1: hostnam: unknown key`, exit: 1},
+	{name: "a network-config", commands: `printf 'version: 2\nethernets: {ens18: {dhcp4: true, wifi: x}}\n' | ros config validate --network -`, want: `^standard input:2: ens18: "wifi" has no effect here`, exit: 1},
 	{name: "settings of a link that comes later", commands: `sudo ros config set rancher.sysctl.net.ipv4.conf.later0.rp_filter 2 && sudo ros config apply >/dev/null; sudo ip link add later0 type dummy && sleep 3 && cat /proc/sys/net/ipv4/conf/later0/rp_filter; sudo ip link delete later0; sudo ros config set rancher.sysctl '{}' >/dev/null`, want: `\n?2\n$`},
 }
 
@@ -107,6 +113,16 @@ docker info -f '{{.DockerRootDir}} {{.Driver}} {{.LoggingDriver}} {{.CgroupDrive
 		want: `^\[ship=new\]\nls: cannot access`, exit: 2},
 }
 
+// swarm are the trials of one machine that is a swarm, in their order.
+var swarm = []trial{
+	{name: "one command", commands: `docker run -d --name before ` + image + ` sleep 1d >/dev/null && docker swarm init; docker info -f '{{.Swarm.LocalNodeState}} {{.LiveRestoreEnabled}}'; docker inspect -f '{{.State.Running}} {{.RestartCount}}' before`,
+		want: `(?s)Docker takes settings that suit a swarm.*active false\ntrue 0\n`},
+	{name: "a service with a port", commands: `docker service create -q --name web -p 8095:80 ` + image + ` sh -c 'mkdir -p /w && echo ahoy >/w/index.html && httpd -f -h /w' >/dev/null && for i in $(seq 60); do curl -sf http://127.0.0.1:8095/ && break; sleep 1; done`, want: `^ahoy\n`},
+	{name: "a daemon.json that does not suit", commands: `echo '{"live-restore": true}' | sudo tee /etc/docker/daemon.json >/dev/null; sudo system-docker restart docker >/dev/null; wait-for-docker; cat /run/user-docker/problems; docker node ls -q | wc -l; sudo rm /etc/docker/daemon.json`,
+		want: `^/etc/docker/daemon.json: live-restore: left out: a swarm does not go with it; .*\n1\n$`},
+	{name: "and back", commands: `docker rm -f before >/dev/null; docker swarm leave -f && for i in $(seq 90); do docker info -f '{{.LiveRestoreEnabled}} {{.FirewallBackend.Driver}}' 2>/dev/null | grep '^true nftables' && break; sleep 1; done`, want: `(?s)left the swarm.*true nftables`},
+}
+
 // TestEveryday tries what people type first on any machine.
 func TestEveryday(t *testing.T) {
 	g := sharedGuest(t)
@@ -114,6 +130,9 @@ func TestEveryday(t *testing.T) {
 	g.needImage(t)
 	for _, tt := range everyday {
 		t.Run(tt.name, func(t *testing.T) { g.tryOut(t, tt) })
+	}
+	for _, tt := range swarm {
+		t.Run("swarm/"+tt.name, func(t *testing.T) { g.tryOut(t, tt) })
 	}
 	// A daemon that ends with a setting is what one of them is about.
 	defer g.Tolerate(regexp.MustCompile(`bulkhead: FAILED step=user-docker/dockerd`))()

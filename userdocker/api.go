@@ -47,19 +47,19 @@ func (a api) get(ctx context.Context, path string, v any) error {
 
 func (a api) ping(ctx context.Context) error { return a.get(ctx, "/_ping", nil) }
 
-// awaitNoLiveRestore waits until the daemon has switched live-restore off.
-func (a api) awaitNoLiveRestore(ctx context.Context, limit time.Duration) error {
+// awaitLiveRestore waits until the daemon has switched live-restore on or off.
+func (a api) awaitLiveRestore(ctx context.Context, on bool, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for {
 		var info struct{ LiveRestoreEnabled bool }
 		err := a.get(ctx, "/info", &info)
-		if err == nil && !info.LiveRestoreEnabled {
+		if err == nil && info.LiveRestoreEnabled == on {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("live-restore still on after %s: %w", limit, context.Cause(ctx))
+			return fmt.Errorf("live-restore is still %t after %s: %w", !on, limit, context.Cause(ctx))
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -79,6 +80,11 @@ type engine struct {
 	complete, disks, asked, configured bool
 	// seen is the version of the user's file that corrected has last reported.
 	seen string
+
+	// swarm is whether the settings are to suit one, swarmAsked when somebody
+	// last asked for one. mu guards them.
+	swarm      swarmMode
+	swarmAsked time.Time
 }
 
 func newEngine(log *slog.Logger) *engine {
@@ -111,6 +117,9 @@ func (e *engine) run(ctx context.Context, reload <-chan os.Signal) error {
 		return nil // told to stop before there was anything to stop
 	}
 	dataRoot := e.settings.DataRoot()
+	if inSwarm(dataRoot) {
+		e.swarm = swarmFits
+	}
 	if err := os.WriteFile(containerdConfig, []byte(containerdTOML(dataRoot, e.flavour)), 0o600); err != nil {
 		return err
 	}
@@ -128,7 +137,7 @@ func (e *engine) run(ctx context.Context, reload <-chan os.Signal) error {
 	}
 	e.containerd = &process{name: "containerd", log: e.log, stopLimit: containerdStop, command: e.containerdCommand, enter: enter}
 	e.dockerd = &process{name: "dockerd", log: e.log, stopLimit: daemonStop, command: e.dockerdCommand,
-		ended: e.dockerdEnded, changed: watchConfig(ctx), enter: enter}
+		errors: io.MultiWriter(os.Stderr, swarmEar{e}), ended: e.dockerdEnded, changed: watchConfig(ctx), enter: enter}
 	// They stop one after the other: dockerd needs containerd until its end.
 	background := context.WithoutCancel(ctx)
 	data := witness{files: []string{containerdDatabase(dataRoot), snapshotDatabase(dataRoot)}}
@@ -255,7 +264,11 @@ func (e *engine) readSettings() (Settings, error) {
 	s, err := Merge(raw, wish.Values, readOnDisk)
 	s.env, s.wish, s.file, s.fallback = wish.Env, wish.Values, string(file), len(problems) > 0
 	s.Problems = slices.Concat(wish.Problems, problems, s.Problems)
-	return e.flavour.of(s), err
+	if err != nil {
+		return s, err
+	}
+	own, err := parse(raw)
+	return e.flavour.of(e.swarm.suit(s, own)), err
 }
 
 func (e *engine) use(s Settings) {
@@ -341,7 +354,7 @@ func (e *engine) prepareStop(ctx context.Context) {
 		err = e.dockerd.signal(syscall.SIGHUP)
 	}
 	if err == nil {
-		err = e.api.awaitNoLiveRestore(ctx, reloadLimit)
+		err = e.api.awaitLiveRestore(ctx, false, reloadLimit)
 	}
 	if err != nil {
 		e.log.Error("cannot switch live-restore off; containers are killed", "err", err)

@@ -142,7 +142,7 @@ func (e *engine) lookForRequests() error {
 	if !e.complete && milestone.CloudInitDone.Reached() {
 		e.complete, e.asked = true, true
 	}
-	e.asked = e.asked || e.corrected()
+	e.asked = e.asked || e.corrected() || e.followSwarm()
 	if !e.asked {
 		return nil
 	}

@@ -26,6 +26,9 @@ type process struct {
 	command func(ctx context.Context) (*exec.Cmd, error)
 	// enter, if set, puts the calling thread into the place of the process.
 	enter func() (leave func() error, err error)
+	// errors, if set, gets what the process writes to standard error, line by
+	// line, instead of our own.
+	errors io.Writer
 	// ended, if set, gets the error and the last line on standard error of each
 	// run that ended.
 	ended func(err error, lastWords string)
@@ -92,7 +95,11 @@ func (p *process) once(ctx context.Context) (lastWords string, err error) {
 	defer p.setRunning(nil)
 
 	words := make(chan string, 1)
-	go func() { words <- copyLines(os.Stderr, r) }()
+	var out io.Writer = os.Stderr
+	if p.errors != nil {
+		out = p.errors
+	}
+	go func() { words <- copyLines(out, r) }()
 	err = cmd.Wait()
 	select {
 	case lastWords = <-words:

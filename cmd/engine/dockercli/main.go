@@ -23,7 +23,9 @@ import (
 )
 
 // Main runs the docker command with os.Args and returns its exit code.
-func Main() int {
+func Main() int { return exit(runForSwarm) }
+
+func exit(run func(context.Context) error) int {
 	ctx, stop := withSignals(context.Background())
 	defer stop()
 	err := run(ctx)
@@ -55,17 +57,25 @@ func System() int {
 		fmt.Fprintf(os.Stderr, "system-docker: set DOCKER_HOST: %v\n", err)
 		return 1
 	}
-	return Main()
+	return exit(run)
 }
 
 func run(ctx context.Context) error {
-	dockerCli, err := command.NewDockerCli(command.WithBaseContext(ctx))
+	dockerCli, err := newCLI(ctx)
 	if err != nil {
 		return err
 	}
+	return execute(ctx, dockerCli)
+}
+
+func newCLI(ctx context.Context) (*command.DockerCli, error) {
+	dockerCli, err := command.NewDockerCli(command.WithBaseContext(ctx))
+	if err != nil {
+		return nil, err
+	}
 	logrus.SetOutput(dockerCli.Err())
 	otel.SetErrorHandler(debug.OTELErrorHandler)
-	return execute(ctx, dockerCli)
+	return dockerCli, nil
 }
 
 // signalError is the cause of a context that a signal ended.
