@@ -47,7 +47,7 @@ type Interface struct {
 	// `mac=` or `driver=`.
 	Match InterfaceKey `yaml:"match" eg:"mac=52:54:00:12:34:56"`
 	// Name to give it, for one that is found by its address or driver.
-	SetName LinkName `yaml:"set_name" eg:"lan0"`
+	SetName LinkName `yaml:"set_name" origin:"Bulkhead" eg:"lan0"`
 	// Ask for an address by DHCP.
 	DHCP bool `yaml:"dhcp" eg:"true"`
 	// Command line of the DHCP client.

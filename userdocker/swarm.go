@@ -82,8 +82,8 @@ func (m swarmMode) next(in, asked, idle bool) swarmMode {
 }
 
 // followSwarm has the daemon's settings follow whether there is a swarm. It
-// reports whether the daemon has to start anew for them.
-func (e *engine) followSwarm() (anew bool) {
+// reports whether the daemon has to be restarted for them.
+func (e *engine) followSwarm() (restart bool) {
 	e.mu.Lock()
 	before, asked := e.swarm, time.Since(e.swarmAsked) < swarmPatience
 	e.mu.Unlock()

@@ -40,7 +40,7 @@ func awaitSwarmSettings(ctx context.Context, daemon client.APIClient) bool {
 	defer cancel()
 	told := false
 	for {
-		// While the daemon starts anew the question waits, or fails.
+		// While the daemon starts the question waits, or fails.
 		info, err := daemon.Info(ctx, client.InfoOptions{})
 		switch {
 		case err != nil:
