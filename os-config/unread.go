@@ -6,9 +6,8 @@ import (
 	"strings"
 )
 
-// unread are files that other systems configure programs by which are not here,
-// or which have their settings from elsewhere: nothing reads them. A path ends
-// with / for all that is below it.
+// unread are the files of programs that are not here, or have their settings
+// from elsewhere: nothing reads them. A path that ends with / is for all below it.
 var unread = []struct {
 	paths   []string
 	instead string
@@ -28,7 +27,7 @@ var unread = []struct {
 	{[]string{"/etc/default/grub", "/etc/default/grub.d/", "/boot/grub/"}, "kernel parameters are set in the boot menu"},
 }
 
-// instead of a file of the console; files of other services are theirs to read.
+// insteadOf returns what to use in place of a file that nothing reads, or "".
 func insteadOf(file string) string {
 	file = path.Clean(file)
 	for _, u := range unread {
@@ -39,7 +38,8 @@ func insteadOf(file string) string {
 	return ""
 }
 
-// belongs are the folders of programs that run in another service than console.
+// belongs says which service a program runs in that is not in the console, by
+// how the paths of its files begin.
 var belongs = []struct{ below, service string }{
 	{"/etc/rsyslog", "syslog"},
 	{"/etc/chrony/", "ntp"},

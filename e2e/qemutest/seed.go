@@ -35,6 +35,8 @@ type Seed struct {
 	Format SeedFormat
 	// UserData is the document the user gives: #cloud-config or a script.
 	UserData string
+	// Network, unless empty, is the network-config of a NoCloud disk.
+	Network string
 	// Hostname, unless empty, and Keys go into the metadata.
 	Hostname string
 	Keys     []string
@@ -62,7 +64,11 @@ func (s Seed) files() (map[string]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		return map[string]string{"meta-data": string(meta), "user-data": s.UserData}, nil
+		files := map[string]string{"meta-data": string(meta), "user-data": s.UserData}
+		if s.Network != "" {
+			files["network-config"] = s.Network
+		}
+		return files, nil
 	}
 	return nil, fmt.Errorf("seed kind %q: not known", s.Kind)
 }
