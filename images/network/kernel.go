@@ -233,7 +233,7 @@ func removeGateway(link netlink.Link, gateway netip.Addr) error {
 }
 
 // watch subscribes to the kernel's messages. The returned function calls
-// changed whenever an interface comes, goes, or is renamed; it returns when ctx
+// changed whenever an interface comes, goes, or has other names; it returns when ctx
 // ends or the messages stop coming.
 func (kernel) watch(ctx context.Context, changed func()) (follow func() error, err error) {
 	updates := make(chan netlink.LinkUpdate, 64)
@@ -247,7 +247,8 @@ func (kernel) watch(ctx context.Context, changed func()) (follow func() error, e
 		defer cancel(nil)
 		known := make(map[int32]string)
 		for u := range updates {
-			name, gone := u.Link.Attrs().Name, u.Header.Type == unix.RTM_DELLINK
+			attrs, gone := u.Link.Attrs(), u.Header.Type == unix.RTM_DELLINK
+			name := strings.Join(append([]string{attrs.Name}, attrs.AltNames...), " ") // udev adds some
 			switch {
 			case gone:
 				delete(known, u.Index)
