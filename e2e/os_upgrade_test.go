@@ -241,7 +241,7 @@ func TestUpgrade(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := g.AwaitConsole("return", 5*bootDeadline, mark, regexp.MustCompile(`bulkhead: upgrade: failed, the system of before runs: `+b.cause)); err != nil {
+			if _, err := g.AwaitConsole("return", 5*bootDeadline, mark, regexp.MustCompile(`bulkhead: upgrade: failed, the previous system runs: `+b.cause)); err != nil {
 				t.Fatal(err)
 			}
 			if err := g.login(); err != nil {

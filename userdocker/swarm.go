@@ -47,14 +47,13 @@ func (s swarmEar) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// inSwarm tells whether a daemon with this data is in a swarm.
+// inSwarm reports whether a daemon with this data is in a swarm.
 func inSwarm(dataRoot string) bool {
 	return exists(filepath.Join(dataRoot, "swarm", "docker-state.json"))
 }
 
-// next returns the mode that follows, with a swarm or without one. asked tells
-// whether somebody has just asked for one, and idle whether the daemon runs as
-// the mode has it.
+// next returns the mode that follows, in a swarm or not. asked: somebody has just
+// asked for one. idle: the daemon runs as the mode has it.
 func (m swarmMode) next(in, asked, idle bool) swarmMode {
 	wanted := in || asked
 	switch m {

@@ -361,7 +361,7 @@ func (p *planner) keepNames(targets []Target) {
 	}
 }
 
-// cards names the network cards that there are.
+// cards returns the names of the machine's network cards.
 func cards(links []Link) string {
 	var names []string
 	for _, l := range links {

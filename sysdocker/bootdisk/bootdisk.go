@@ -63,7 +63,7 @@ const mountDir = layout.RunDir + "/other-slot"
 
 // noteFailure adds to the history that the other system's trial failed.
 func noteFailure(disk slots.Disk, state bootstate.State, cause string) error {
-	_ = kmsg.Announce("bulkhead: upgrade: failed, the system of before runs: " + cause)
+	_ = kmsg.Announce("bulkhead: upgrade: failed, the previous system runs: " + cause)
 	// One that cannot be read has no version.
 	r, _ := disk.Release(state.Try, mountDir)
 	return slots.History(layout.Upgrades).Add(slots.Event{

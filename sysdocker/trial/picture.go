@@ -1,6 +1,6 @@
 // Package trial judges a system that runs for the first time after an upgrade. It
 // compares the machine with what it was before; a system that is not as good in
-// time gives way to the one from before.
+// time gives way to the previous one.
 package trial
 
 import (
@@ -110,7 +110,7 @@ func anyLine(tables fs.FS, file string, is func(fields []string) bool) bool {
 	return false
 }
 
-// Missing says what of a picture of before is not as good now. declared are the
+// Missing says what of an earlier picture is not as good now. declared are the
 // services that this version has.
 func (before Picture) Missing(now Picture, declared []string) []string {
 	var missing []string
@@ -165,7 +165,7 @@ func (b Before) Save(file string) error {
 }
 
 // Load reads the picture that belongs to a trial. Without it, as when the state
-// was full, all services that there are have to be well.
+// was full, all services have to be well.
 func Load(file string, trial uint64) (b Before, found bool) {
 	text, err := os.ReadFile(file)
 	if err != nil || json.Unmarshal(text, &b) != nil || b.Trial != trial {
@@ -174,7 +174,7 @@ func Load(file string, trial uint64) (b Before, found bool) {
 	return b, true
 }
 
-// expectation is what is asked of a system when nothing of before is known.
+// expectation is what is asked of a system when nothing earlier is known.
 func expectation(now Picture) Picture {
 	p := Picture{Services: maps.Clone(now.Services)}
 	for name := range p.Services {

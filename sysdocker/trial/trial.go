@@ -138,10 +138,10 @@ func (t *trial) pass(from string) error {
 	return errors.Join(err, os.Remove(layout.BeforeUpgrade))
 }
 
-// fail returns to the system of before, which writes down why.
+// fail returns to the previous system, which writes down why.
 func (t *trial) fail(cause string) error {
 	err := t.disk.BootState().Note(t.disk.Running, cause)
-	t.announce(kmsg.Failure("upgrade", errors.New(cause), "none needed: the machine returns to the system of before; ros os history has the cause"))
+	t.announce(kmsg.Failure("upgrade", errors.New(cause), "none needed: the machine returns to the previous system; ros os history has the cause"))
 	return errors.Join(err, unix.Kill(1, power.Reboot.Signal()))
 }
 

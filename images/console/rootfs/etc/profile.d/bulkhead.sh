@@ -18,7 +18,7 @@ if [ -s /run/user-docker/problems ] && [ -t 1 ]; then
 fi
 # And that the last upgrade failed.
 if [ -s /run/bulkhead/upgrade-failed ] && [ -t 1 ]; then
-    echo "An upgrade failed, and the system of before runs (sudo ros os history):"
+    echo "An upgrade failed, and the previous system runs (sudo ros os history):"
     sed 's/^/  /' /run/bulkhead/upgrade-failed
     echo
 fi
