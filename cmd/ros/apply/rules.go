@@ -123,6 +123,7 @@ var rules = []rule{
 	{"final_message", Later, "it is shown at the next boot", nil},
 	{"power_state", Later, "it is done after the next boot", nil},
 	{"rancher.cloud_init", Later, "user data is looked for at the next boot", nil},
+	{"rancher.upgrade", Later, "the next upgrade, and its trial, go by it", nil},
 	{"rancher.debug", Later, "the early boot reads it from the kernel command line only", nil},
 	{"rancher.preload_wait", Later, "images are preloaded at the next boot", nil},
 
