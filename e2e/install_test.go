@@ -112,7 +112,10 @@ func testInstall(t *testing.T, w target) {
 		options.Kernel, options.Initrd = artifact(t, "vmlinuz"), artifact(t, "initrd")
 		options.Append = "console=ttyS0 panic=10 gpt rancher.install.append=e2e.installed=yes"
 	}
-	installUnattended(t, seed.in(options))
+	installing := installUnattended(t, seed.in(options))
+	if _, err := installing.AwaitExit("reboot", 30*time.Second); err != nil {
+		t.Fatal(err)
+	}
 	if logged {
 		t.Run("power cuts", func(t *testing.T) { checkInstallCuts(t, disk) })
 		disk.WriteLog = ""
@@ -142,16 +145,14 @@ func testInstall(t *testing.T, w target) {
 }
 
 // installUnattended boots a machine whose configuration asks for an installation,
-// and waits until it ends where it would reboot.
-func installUnattended(t *testing.T, o qemutest.Options) {
+// and waits until that is done.
+func installUnattended(t *testing.T, o qemutest.Options) *qemutest.VM {
 	t.Helper()
 	vm := qemutest.StartT(t, o, expected...)
 	if _, err := vm.AwaitConsole("end of the installation", 3*bootDeadline, 0, regexp.MustCompile(`bulkhead: install: done \{.*"device":"/dev/`)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := vm.AwaitExit("reboot", 30*time.Second); err != nil {
-		t.Fatal(err)
-	}
+	return vm
 }
 
 // checkInstalled checks a machine that booted from the disk.

@@ -143,13 +143,13 @@ func TestUpgrade(t *testing.T) {
 		t.Fatal(err)
 	}
 	seed, err := newSeed(t.TempDir(), fmt.Sprintf(`rancher:
-  install: {device: auto}
+  install: {device: auto, reboot: false}
   upgrade: {keys: [%s], settle: 5s, timeout: %d}
 `, p.public, int(qemutest.Scaled(time.Minute).Seconds())))
 	if err != nil {
 		t.Fatal(err)
 	}
-	installUnattended(t, seed.in(qemutest.Options{ISO: artifact(t, isoName), Disks: []qemutest.Disk{disk}, DiskFirst: true, Args: []string{"-no-reboot"}}))
+	installUnattended(t, seed.in(qemutest.Options{ISO: artifact(t, isoName), Disks: []qemutest.Disk{disk}, DiskFirst: true})).Kill()
 	g := boot(t, qemutest.Options{Medium: qemutest.HardDisk, Disks: []qemutest.Disk{disk}}, seed.key)
 	g.awaitHealthy(t, 60*time.Second)
 
