@@ -53,7 +53,7 @@ var kernelMounts = []mount{
 // early because there is no modprobe yet: for bpf the kernel would call it
 // (bpf_preload) without result, for 0.4 s of an emulated boot.
 var kernelInterfaces = []mount{
-	{"cgroup2", "/sys/fs/cgroup", "cgroup2", nosuid | nodev | noexec, "nsdelegate,memory_recursiveprot"},
+	{"cgroup2", "/sys/fs/cgroup", "cgroup2", nosuid | nodev | noexec, layout.CgroupOptions},
 	{"securityfs", "/sys/kernel/security", "securityfs", nosuid | nodev | noexec, ""},
 	{"debugfs", "/sys/kernel/debug", "debugfs", nosuid | nodev | noexec, ""},
 	{"tracefs", "/sys/kernel/tracing", "tracefs", nosuid | nodev | noexec, ""},

@@ -247,7 +247,7 @@ func (kernel) watch(ctx context.Context, changed func()) (follow func() error, e
 		defer cancel(nil)
 		known := make(map[int32]string)
 		for u := range updates {
-			attrs, gone := u.Link.Attrs(), u.Header.Type == unix.RTM_DELLINK
+			attrs, gone := u.Attrs(), u.Header.Type == unix.RTM_DELLINK
 			name := strings.Join(append([]string{attrs.Name}, attrs.AltNames...), " ") // udev adds some
 			switch {
 			case gone:

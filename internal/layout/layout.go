@@ -215,6 +215,9 @@ const (
 	SystemContainerdReady = SystemExecRoot + "/containerd-ready.sock"
 	SystemDaemonConfig    = "/etc/docker/system-docker.json"
 	SystemLog             = "/var/log/system-docker.log"
+	// CgroupOptions are those of cgroup2: nobody changes the limits of the root of
+	// their own cgroup namespace, and protection of memory holds for all below.
+	CgroupOptions = "nsdelegate,memory_recursiveprot"
 	// SystemCgroup is the OS tier: the parent of every OS service's cgroup and of
 	// SystemEngineCgroup, where PID 1 is, and what it starts.
 	SystemCgroup       = "/system"

@@ -89,7 +89,7 @@ func (s *system) runOnce(ctx context.Context, svc *service) error {
 	}
 	if svc.started != nil {
 		if err := svc.started(cmd.Process.Pid); err != nil {
-			s.log.Error("program started", "program", svc.name, "error", err)
+			s.log.Error("program started", "program", svc.name, "err", err)
 		}
 	}
 	return s.children.wait(cmd)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/sysdocker/fence"
 )
@@ -61,6 +63,7 @@ func (s *system) keepTier(now tierState) {
 			case <-time.After(tierEvery):
 			}
 			want, err := tierNow()
+			err = errors.Join(err, keepCgroupOptions())
 			if err == nil && !want.equal(now) {
 				err = want.set()
 				s.log.Info("user tier set", "limits", want.limits, "devices", len(want.rules.Devices), "ports", want.rules.Ports)
@@ -74,6 +77,17 @@ func (s *system) keepTier(now tierState) {
 	if err != nil {
 		s.log.Error("the user tier's settings are no longer followed", "err", err)
 	}
+}
+
+// keepCgroupOptions mounts the cgroups with init's options again. runc takes them
+// away when it starts a service that has the machine's cgroup namespace: the
+// options are the hierarchy's, and the last mount from that namespace counts.
+func keepCgroupOptions() error {
+	const flags = unix.MS_REMOUNT | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+	if err := unix.Mount("", cgroupRoot, "", flags, layout.CgroupOptions); err != nil {
+		return fmt.Errorf("options of the cgroups: %w", err)
+	}
+	return nil
 }
 
 // tierSettings are what the configuration says of the user tier.
