@@ -136,6 +136,7 @@ func (p *publisher) publish(t *testing.T, r published) string {
 // TestUpgrade upgrades an installed machine, and has it come back from releases
 // that do not work.
 func TestUpgrade(t *testing.T) {
+	forRelease(t, "an installation and each upgrade take as long as nine boots")
 	t.Parallel()
 	p := newPublisher(t)
 	disk := qemutest.Disk{Path: filepath.Join(t.TempDir(), "disk.img")}
