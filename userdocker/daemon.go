@@ -142,6 +142,10 @@ func (e *engine) dockerdEnded(err error, lastWords string) {
 	e.mu.Lock()
 	answered := e.answered || e.renewing
 	e.answered, e.renewing = false, false
+	// When both ended, the daemon may be back before containerd is: that is worth
+	// a word only when it happens again.
+	early := !answered && !e.early && strings.Contains(lastWords, containerdSocket)
+	e.early = early
 	if !answered && e.listener != nil {
 		e.listener.Close()
 		os.Remove(socketPath)
@@ -155,6 +159,8 @@ func (e *engine) dockerdEnded(err error, lastWords string) {
 	e.mu.Unlock()
 	switch {
 	case answered, blamed: // the next run is another one, and tells
+	case early:
+		e.log.Info("the daemon was there before containerd", "daemon", lastWords)
 	case wished:
 		e.log.Error("user Docker does not start with rancher.docker; it is tried without", "err", err, "daemon", lastWords)
 		if err := kmsg.Announce(kmsg.Failure("user-docker/rancher.docker", errors.New(strings.TrimPrefix(lastWords, configRefused)),

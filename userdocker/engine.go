@@ -73,6 +73,8 @@ type engine struct {
 	answered bool
 	// renewing: the current run has been asked to end.
 	renewing bool
+	// early: the last run ended since containerd was not there.
+	early bool
 
 	// Only run uses these. complete: the engine knows all of the machine's
 	// configuration. disks: they were there when it started. asked: a restart of
