@@ -146,15 +146,15 @@ func TestTheBulkheadHolds(t *testing.T) {
 		full                 bool
 	}{
 		{name: "kill -TERM 1", command: "docker run --rm --pid=host " + image + " kill -TERM 1"},
-		{name: "kill -9 -1", command: "docker run --rm --pid=host " + image + " kill -9 -1"},
-		{name: "reboot -f", command: "docker run --rm --pid=host --privileged " + image + " reboot -f"},
-		{name: "a memory hog that leaves its cgroup", command: "timeout 60 docker run --rm --shm-size=8g --cgroup-parent=/elsewhere " + image +
+		{name: "kill -9 -1", full: true, command: "docker run --rm --pid=host " + image + " kill -9 -1"},
+		{name: "reboot -f", full: true, command: "docker run --rm --pid=host --privileged " + image + " reboot -f"},
+		{name: "a memory hog that leaves its cgroup", full: true, command: "timeout 60 docker run --rm --shm-size=8g --cgroup-parent=/elsewhere " + image +
 			" sh -c 'dd if=/dev/zero of=/dev/shm/x bs=64k; tail /dev/zero'"},
 		{name: "privileged memory hog", command: "timeout 60 docker run --rm --privileged --pid=host --oom-score-adj=-500 " + image + " tail /dev/zero", full: true},
 		{name: "fork bomb", command: "timeout 60 docker run --rm --name bomb " + image + " sh -c 'b() { b | b & }; b; sleep 40'; docker rm -f bomb", full: true},
-		{name: "a network with the machine's addresses", command: "docker network create --subnet $(ip -4 route show dev eth0 scope link | cut -d' ' -f1) lan",
+		{name: "a network with the machine's addresses", full: true, command: "docker network create --subnet $(ip -4 route show dev eth0 scope link | cut -d' ' -f1) lan",
 			after: "docker network rm lan"},
-		{name: "full /run/user-docker", command: "timeout 60 docker run --rm -v /run/user-docker:/x " + image + " sh -c 'cat /dev/zero >/x/fill; sleep 20; rm /x/fill'"},
+		{name: "full /run/user-docker", full: true, command: "timeout 60 docker run --rm -v /run/user-docker:/x " + image + " sh -c 'cat /dev/zero >/x/fill; sleep 20; rm /x/fill'"},
 	} {
 		if tt.full && testing.Short() {
 			continue
