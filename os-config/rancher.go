@@ -235,7 +235,7 @@ type Install struct {
 type Upgrade struct {
 	// Where `ros os upgrade` gets a release: the address of its folder.
 	URL URL `yaml:"url" eg:"https://example.org/bulkhead/stable/"`
-	// Public keys of those whose releases are taken, beside those of the image.
+	// Public keys that releases may be signed with, in addition to those of the image.
 	Keys []SigningKey `yaml:"keys" origin:"Bulkhead" eg:"[RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3]"`
 	// How long a new system may take, from the start of the machine, until it is as
 	// good as the one before.

@@ -315,7 +315,8 @@ func parseSize(text string) (int64, bool) {
 	return int64(n * float64(int64(1)<<shift)), true
 }
 
-// A Weight is a share of what several want, beside theirs.
+// A Weight is a relative share of a resource: cpu.weight and io.weight of
+// cgroup v2, 1 to 10000.
 type Weight int
 
 func (w *Weight) setText(text string) error {

@@ -147,7 +147,8 @@ func TestHistory(t *testing.T) {
 	}
 }
 
-// A counting source counts what is read of it, and breaks off if it is told to.
+// A counting source counts the bytes that are read from it. It fails after limit
+// of them, if limit is set.
 type counting struct {
 	release.Source
 	read  int64

@@ -74,7 +74,7 @@ func (l limits) write(root string) error {
 	return errors.Join(errs...)
 }
 
-// Resources are what limits depend on: bytes of memory and of swap, and how many
+// resources are what limits depend on: bytes of memory and of swap, and how many
 // threads the kernel allows.
 type resources struct{ memory, swap, threads int64 }
 

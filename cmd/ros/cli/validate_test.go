@@ -44,7 +44,7 @@ func TestValidateKinds(t *testing.T) {
 			"$: warning: not looked at: #include http://192.0.2.1/a\n$: warning: not looked at: #include http://192.0.2.1/b\n"},
 		{"a template", "user-data", "## template: jinja\n#cloud-config\nhostname: '{{ v1.name }}'\n", nil, exitFailed,
 			"$: templates are not filled in; taken as it is\n$:2:11: hostname: expected a host name: letters, digits and hyphens, at most 64\n"},
-		{"a kind that there is no program for", "user-data", "#part-handler\nimport x\n", nil, exitFailed, "$: \"#part-handler\" is not supported here\n"},
+		{"an unsupported kind", "user-data", "#part-handler\nimport x\n", nil, exitFailed, "$: \"#part-handler\" is not supported here\n"},
 		{"services", "web.yml", "web: {image: nginx, restart: allways}\n", nil, exitFailed, "$:1:30: web.restart: expected no, always, unless-stopped or on-failure[:COUNT]\n"},
 		{"a Compose file", "compose.yml", "services: {web: {image: nginx}}\nnetworks: {a: {internal: true}}\n", nil, exitOK,
 			"$:2:15: warning: networks.a: no effect, it is made as the daemon makes it; to have another, make it with docker first\n"},

@@ -130,7 +130,7 @@ func (l v2Link) addEthernet(b *Builder, id string) {
 	case l.Match.Name != "":
 		b.MatchName(i, l.Match.Name)
 		if len(drivers) > 0 {
-			b.Problem("%s: match: driver has no effect beside name", id)
+			b.Problem("%s: match: driver has no effect together with name", id)
 		}
 	case len(drivers) > 0:
 		b.MatchDriver(i, drivers[0])
