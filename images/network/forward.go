@@ -25,9 +25,9 @@ type protection struct {
 	sshPort int
 }
 
-// install puts the table into force in place of that of an earlier call.
-func install(ctx context.Context, p protection) error {
-	if err := tool.Run(ctx, p.rules(), "nft", "-f", "-"); err != nil {
+// install puts rules into force in place of those of an earlier call.
+func install(ctx context.Context, rules string) error {
+	if err := tool.Run(ctx, rules, "nft", "-f", "-"); err != nil {
 		return fmt.Errorf("table inet bulkhead: %w", err)
 	}
 	return nil

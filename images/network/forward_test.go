@@ -1,6 +1,8 @@
 package network
 
 import (
+	"context"
+	"errors"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -45,5 +47,27 @@ func TestProtection(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// Rules are loaded when they change, and again after a failure; not for each link.
+func TestProtectOwn(t *testing.T) {
+	s, _ := newTestService(t, osconfig.Network{})
+	var loaded []string
+	var fails error
+	s.protect = func(_ context.Context, rules string) error {
+		loaded = append(loaded, rules)
+		return fails
+	}
+	one, two := protection{own: []string{"eth0"}}, protection{own: []string{"eth0", "eth1"}}
+	for _, step := range []struct {
+		p     protection
+		fails error
+	}{{one, nil}, {one, nil}, {two, errors.New("no nft")}, {two, nil}, {two, nil}} {
+		fails = step.fails
+		s.protectOwn(t.Context(), step.p)
+	}
+	if diff := cmp.Diff([]string{one.rules(), two.rules(), two.rules()}, loaded); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -42,12 +42,15 @@ func newPrecedence(log *slog.Logger) *precedence {
 	return &precedence{log: log, poke: make(chan struct{}, 1)}
 }
 
-// of says which interfaces are the machine's own.
+// of says which interfaces are the machine's own. Their routes are watched anyway.
 func (p *precedence) of(links []string) {
 	p.mu.Lock()
+	changed := !slices.Equal(p.own, links)
 	p.own = links
 	p.mu.Unlock()
-	p.look()
+	if changed {
+		p.look()
+	}
 }
 
 func (p *precedence) look() {

@@ -40,7 +40,9 @@ type service struct {
 	load    func() (osconfig.Config, error)
 	// own gets the interfaces that are the machine's.
 	own     func([]string)
-	protect func(context.Context, protection) error
+	protect func(ctx context.Context, rules string) error
+	// rules are those that protect has put into force.
+	rules string
 
 	cfg     osconfig.Network
 	sshPort int
@@ -152,9 +154,7 @@ func (s *service) apply(ctx context.Context) error {
 	}
 	own := ownLinks(targets)
 	s.own(own)
-	if err := s.protect(ctx, protection{own: own, forward: s.cfg.Forward, sshPort: s.sshPort}); err != nil {
-		s.log.Error("the machine's own rules", "err", err)
-	}
+	s.protectOwn(ctx, protection{own: own, forward: s.cfg.Forward, sshPort: s.sshPort})
 	for _, a := range structure(targets, links) {
 		s.do(a)
 	}
@@ -189,6 +189,20 @@ func (s *service) apply(ctx context.Context) error {
 		}
 	}
 	return s.publish(targets, problems)
+}
+
+// protectOwn puts the rules into force if they have changed: each container that
+// starts brings a link, and leads here.
+func (s *service) protectOwn(ctx context.Context, p protection) {
+	rules := p.rules()
+	if rules == s.rules {
+		return
+	}
+	if err := s.protect(ctx, rules); err != nil {
+		s.log.Error("the machine's own rules", "err", err)
+		return
+	}
+	s.rules = rules
 }
 
 // publish tells the rest of the system, dhcpcd included, what there is.
