@@ -269,8 +269,7 @@ func (e *engine) readSettings() (Settings, error) {
 	if err != nil {
 		return s, err
 	}
-	own, err := parse(raw)
-	return e.flavour.of(e.swarm.suit(s, own)), err
+	return e.flavour.of(e.swarm.suit(s)), nil
 }
 
 func (e *engine) use(s Settings) {

@@ -74,7 +74,7 @@ func awaitNetwork(ctx context.Context, log *slog.Logger, dataRoot string) {
 // startsContainers reports whether a daemon with this data starts containers by
 // itself: those with a restart policy, and those of a swarm.
 func startsContainers(dataRoot string) bool {
-	if exists(filepath.Join(dataRoot, "swarm", "docker-state.json")) {
+	if inSwarm(dataRoot) {
 		return true
 	}
 	configs, _ := filepath.Glob(filepath.Join(dataRoot, "containers", "*", "hostconfig.json"))

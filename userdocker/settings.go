@@ -70,6 +70,8 @@ type Settings struct {
 	// machine's configuration contributed to values.
 	env  []string
 	wish map[string]any
+	// own is the user's file as it was read.
+	own map[string]any
 	// file is the user's file. fallback: a part of it is left out.
 	file     string
 	fallback bool
@@ -103,7 +105,7 @@ func merge(user []byte, wish map[string]any, look func(dataRoot string) onDisk) 
 	if err != nil {
 		return Settings{}, err
 	}
-	s := Settings{values: defaults()}
+	s := Settings{values: defaults(), own: own}
 	has := look(rootOf(own, wish))
 	wish, problems := fit("rancher.docker", wish, has)
 	own, more := fit(layout.UserDaemonConfig, own, has)

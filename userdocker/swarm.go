@@ -30,16 +30,12 @@ const (
 // swarmPatience is how long the settings suit a swarm that nobody makes.
 const swarmPatience = 10 * time.Minute
 
-// swarmRefused is in what the daemon logs, and answers, when its settings do not
-// suit a swarm that somebody asks for.
-const swarmRefused = "is incompatible with swarm mode"
-
 // A swarmEar hears of a swarm that the daemon refuses.
 type swarmEar struct{ e *engine }
 
 // Write takes a line of the daemon's log.
 func (s swarmEar) Write(line []byte) (int, error) {
-	if bytes.Contains(line, []byte(swarmRefused)) {
+	if bytes.Contains(line, []byte(layout.SwarmRefused)) {
 		s.e.mu.Lock()
 		defer s.e.mu.Unlock()
 		s.e.swarmAsked = time.Now()
@@ -111,9 +107,9 @@ func (e *engine) followSwarm() (restart bool) {
 	return false
 }
 
-// suit changes settings so that they suit a swarm in this mode. own are those of
-// the user's file, of which those that do not suit are named.
-func (m swarmMode) suit(s Settings, own map[string]any) Settings {
+// suit changes settings so that they suit a swarm in this mode. Those of the
+// user's file that do not suit are named.
+func (m swarmMode) suit(s Settings) Settings {
 	if m == noSwarm {
 		return s
 	}
@@ -123,7 +119,7 @@ func (m swarmMode) suit(s Settings, own map[string]any) Settings {
 	}
 	s.values = maps.Clone(s.values)
 	for _, key := range slices.Sorted(maps.Keys(change)) {
-		if v, is := own[key]; is && v != change[key] {
+		if v, is := s.own[key]; is && v != change[key] {
 			s.Problems = append(s.Problems, layout.UserDaemonConfig+": "+key+": left out: a swarm does not go with it; docker swarm leave brings it back")
 		}
 		s.values[key] = change[key]

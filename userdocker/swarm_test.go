@@ -53,15 +53,11 @@ func TestSwarmSettings(t *testing.T) {
 			about + "firewall-backend: left out: a swarm does not go with it; docker swarm leave brings it back",
 			about + "live-restore: left out: a swarm does not go with it; docker swarm leave brings it back"}},
 	} {
-		own, err := parse([]byte(tt.file))
-		if err != nil {
-			t.Fatal(err)
-		}
 		s, err := Merge([]byte(tt.file), nil, func(string) onDisk { return onDisk{} })
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := tt.mode.suit(s, own)
+		got := tt.mode.suit(s)
 		if got.LiveRestore() != tt.live || got.values["firewall-backend"] != tt.backend {
 			t.Errorf("%s: live-restore %t, %v; want %t, %s", tt.name, got.LiveRestore(), got.values["firewall-backend"], tt.live, tt.backend)
 		}

@@ -271,4 +271,7 @@ const (
 	UserTierSettings = RunDir + "/user-tier.settings"
 	TierPorts        = "ports"
 	TierOSDisks      = "os-disks"
+	// SwarmRefused is in what dockerd logs, and answers, when its settings do not
+	// suit a swarm that somebody asks for.
+	SwarmRefused = "is incompatible with swarm mode"
 )

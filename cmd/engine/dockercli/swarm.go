@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"github.com/moby/moby/client"
+
+	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/retry"
 )
 
 const (
-	// swarmRefused ends what a daemon says whose settings do not suit a swarm.
-	swarmRefused = "is incompatible with swarm mode"
 	// swarmLimit is how long user Docker's engine may take to have others.
 	swarmLimit = 2 * time.Minute
 	// swarmPoll is how often it is asked.
@@ -27,7 +28,7 @@ func runForSwarm(ctx context.Context) error {
 		return err
 	}
 	err = execute(ctx, dockerCli)
-	if err == nil || !strings.Contains(err.Error(), swarmRefused) || !awaitSwarmSettings(ctx, dockerCli.Client()) {
+	if err == nil || !strings.Contains(err.Error(), layout.SwarmRefused) || !awaitSwarmSettings(ctx, dockerCli.Client()) {
 		return err
 	}
 	return run(ctx)
@@ -53,10 +54,8 @@ func awaitSwarmSettings(ctx context.Context, daemon client.APIClient) bool {
 			told = true
 			fmt.Fprintln(os.Stderr, "Docker takes settings that suit a swarm (iptables, no live-restore); containers run on.")
 		}
-		select {
-		case <-ctx.Done():
+		if retry.Sleep(ctx, swarmPoll) != nil {
 			return false
-		case <-time.After(swarmPoll):
 		}
 	}
 }
