@@ -79,7 +79,7 @@ func (t *trial) judge(ctx context.Context) error {
 	if !known {
 		t.log.Warn("it is not known what the machine was like before the upgrade")
 	}
-	strict(t.log, "1")
+	t.makeStrict()
 	dog, err := openWatchdog(ctx)
 	if err != nil {
 		t.log.Warn("a machine that hangs has to be reset by hand", "err", err)
@@ -102,7 +102,6 @@ func (t *trial) judge(ctx context.Context) error {
 		}
 		switch judge.Decide(time.Duration(bootlog.Now()*float64(time.Second)), missing) {
 		case Good:
-			strict(t.log, "0")
 			return errors.Join(dog.stop(), t.pass(before.Version))
 		case Failed:
 			return t.fail(fmt.Sprintf("after %v: %s", judge.Limit, last))
@@ -118,11 +117,12 @@ func (t *trial) judge(ctx context.Context) error {
 	}
 }
 
-// strict makes an oops of the kernel a panic, after which the machine returns. A
-// person's own setting counts from the next boot on.
-func strict(log *slog.Logger, on string) {
-	if err := os.WriteFile("/proc/sys/kernel/panic_on_oops", []byte(on), 0); err != nil {
-		log.Warn("an oops is no panic", "err", err)
+// makeStrict makes an oops of the kernel a panic, after which the machine returns,
+// as PID 1 does unless somebody has set it otherwise. Their setting counts again
+// from the next boot on.
+func (t *trial) makeStrict() {
+	if err := os.WriteFile("/proc/sys/kernel/panic_on_oops", []byte("1"), 0); err != nil {
+		t.log.Warn("an oops is no panic", "err", err)
 	}
 }
 
