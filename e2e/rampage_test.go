@@ -5,6 +5,9 @@ import (
 	"time"
 )
 
+// startedAt tells when each OS service but user Docker has started.
+const startedAt = "system-docker inspect -f '{{.Name}} {{.State.StartedAt}}' acpid cloud-init console network ntp syslog udev"
+
 // What a user does to their own tier leaves the OS tier alone.
 func TestUserCannotSinkTheShip(t *testing.T) {
 	g := sharedGuest(t)
@@ -14,7 +17,6 @@ func TestUserCannotSinkTheShip(t *testing.T) {
 		_, _ = g.output("sudo system-docker restart console")
 		g.awaitHealthy(t, 90*time.Second)
 	})
-	const startedAt = "system-docker inspect -f '{{.Name}} {{.State.StartedAt}}' acpid cloud-init console network ntp syslog udev"
 
 	tests := []struct{ name, command string }{
 		{"docker rm -f of everything, and prune", "docker rm -f $(docker ps -qa); docker system prune -af --volumes"},

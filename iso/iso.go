@@ -352,7 +352,7 @@ func (b *builder) noteSize(file string) {
 
 // checksums writes SHA256SUMS in the form of sha256sum.
 func (b *builder) checksums(context.Context) error {
-	return writeSums(b.artifact(""), []string{isoName, "initrd", "sbom.spdx.json", "vmlinuz"})
+	return writeSums(b.artifact(""), append([]string{isoName}, others...))
 }
 
 // writeSums writes the SHA256SUMS of files in dir.

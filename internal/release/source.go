@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/retry"
 	"github.com/bulkhead-os/bulkhead/internal/work"
 )
 
@@ -227,10 +228,8 @@ func (d *download) Read(b []byte) (int, error) {
 // reopen asks for the rest after the connection broke.
 func (d *download) reopen(broken error) error {
 	for ; d.left > 0; d.left-- {
-		select {
-		case <-d.ctx.Done():
-			return d.ctx.Err()
-		case <-time.After(attemptPause):
+		if err := retry.Sleep(d.ctx, attemptPause); err != nil {
+			return err
 		}
 		body, _, err := d.web.get(d.ctx, d.path, d.at)
 		if err == nil {

@@ -71,15 +71,6 @@ func New(o Options) (*Plan, error) {
 	return p, nil
 }
 
-// Steps are the names of what Write does, in order.
-func (p *Plan) Steps() []string {
-	var names []string
-	for _, s := range p.steps() {
-		names = append(names, s.name)
-	}
-	return names
-}
-
 type step struct {
 	name string
 	do   func(context.Context, slots.Filling) error

@@ -16,6 +16,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/internal/power"
+	"github.com/bulkhead-os/bulkhead/internal/retry"
 	"github.com/bulkhead-os/bulkhead/internal/slots"
 	"github.com/bulkhead-os/bulkhead/internal/version"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
@@ -109,10 +110,8 @@ func (t *trial) judge(ctx context.Context) error {
 		if err := dog.feed(); err != nil {
 			t.log.Warn("watchdog", "err", err)
 		}
-		select {
-		case <-ctx.Done():
+		if retry.Sleep(ctx, pause) != nil {
 			return t.interrupted(dog)
-		case <-time.After(pause):
 		}
 	}
 }
