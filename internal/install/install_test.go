@@ -19,6 +19,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/disklayout"
 	"github.com/bulkhead-os/bulkhead/internal/gpt"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/loop/looptest"
 	"github.com/bulkhead-os/bulkhead/internal/partition"
 	"github.com/bulkhead-os/bulkhead/internal/release"
 	"github.com/bulkhead-os/bulkhead/internal/slots"
@@ -188,26 +189,10 @@ func newPlan(t *testing.T, o Options, s Source) *Plan {
 	return plan
 }
 
-// loop makes a disk of a file.
+// loop makes a disk with sectors of a size, in bytes.
 func loop(t *testing.T, sector string) string {
-	file := filepath.Join(t.TempDir(), "disk")
-	if err := os.WriteFile(file, []byte("something of before"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(file, 3<<30); err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.Command("losetup", "--show", "--find", "--partscan", "--sector-size", sector, file).CombinedOutput()
-	if err != nil {
-		t.Fatalf("losetup: %v: %s", err, out)
-	}
-	device := strings.TrimSpace(string(out))
-	t.Cleanup(func() {
-		if out, err := exec.Command("losetup", "--detach", device).CombinedOutput(); err != nil {
-			t.Errorf("losetup: %v: %s", err, out)
-		}
-	})
-	return device
+	t.Helper()
+	return looptest.Disk(t, "something of before", 3<<30, "--partscan", "--sector-size", sector)
 }
 
 // TestIntegrationInstall installs to a loop device of this machine.

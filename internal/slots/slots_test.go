@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,6 +16,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/bootstate"
 	"github.com/bulkhead-os/bulkhead/internal/disklayout"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/loop/looptest"
 	"github.com/bulkhead-os/bulkhead/internal/release"
 	"github.com/bulkhead-os/bulkhead/internal/work"
 )
@@ -197,7 +197,7 @@ func TestIntegrationFill(t *testing.T) {
 	}
 	source := &counting{Source: release.Folder(dir)}
 	f := Filling{
-		Release: release.Release{Manifest: m, Text: text, Source: source}, Device: loopDevice(t), Dir: filepath.Join(t.TempDir(), "slot"),
+		Release: release.Release{Manifest: m, Text: text, Source: source}, Device: looptest.Disk(t, "", 64<<20), Dir: filepath.Join(t.TempDir(), "slot"),
 		Meter: &work.Meter{Report: func(work.Progress) {}},
 		// Not every kernel that tests run on has fs-verity.
 		Seal: func(file, digest string) error {
@@ -243,27 +243,4 @@ func TestIntegrationFill(t *testing.T) {
 	if err := holds(); !errors.Is(err, errEmpty) {
 		t.Errorf("a slot with another kernel: %v", err)
 	}
-}
-
-func loopDevice(t *testing.T) string {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "slot.img")
-	err := os.WriteFile(file, nil, 0o600)
-	if err == nil {
-		err = os.Truncate(file, 64<<20)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.Command("losetup", "--show", "--find", file).CombinedOutput()
-	if err != nil {
-		t.Fatalf("losetup: %v: %s", err, out)
-	}
-	device := strings.TrimSpace(string(out))
-	t.Cleanup(func() {
-		if out, err := exec.Command("losetup", "--detach", device).CombinedOutput(); err != nil {
-			t.Errorf("losetup: %v: %s", err, out)
-		}
-	})
-	return device
 }
