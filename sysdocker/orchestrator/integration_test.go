@@ -194,7 +194,9 @@ func newTestMachine(t *testing.T, engine *testengine.Engine, client *dockerapi.C
 			Volumes:   []string{run + ":/r"},
 			ReadOnly:  true,
 			PidsLimit: 16,
-			After:     after,
+			// Less would need a capability that a build machine may lack.
+			OomScoreAdj: new(0),
+			After:       after,
 			// Most services of the OS do, so it goes through all that follows.
 			SharedShim: true,
 			Ready:      &images.Ready{File: filepath.Join(run, name), Timeout: images.Duration(limit)},
