@@ -44,6 +44,17 @@ const LabelKept = "io.bulkhead.kept"
 // before the engine that runs it.
 const DefaultOomScore = -800
 
+// AppArmor profiles for services that Docker's keeps from their work: each is
+// Docker's and one right more. A service asks for one by its security_opt.
+const (
+	ProfileMount      = "bulkhead-mount"       // mounts file systems
+	ProfileNetSysctls = "bulkhead-net-sysctls" // writes to /proc/sys/net
+	ProfileSignal     = "bulkhead-signal"      // signals processes that are not confined, such as PID 1
+)
+
+// Profiles are the names of all such profiles.
+func Profiles() []string { return []string{ProfileMount, ProfileNetSysctls, ProfileSignal} }
+
 // A Declaration is one service.yml.
 type Declaration struct {
 	// Name is the folder's name; image, container and service share it.
@@ -147,10 +158,8 @@ type Service struct {
 	// that say so. It saves 5 MB of memory per service; when that shim dies,
 	// they all restart.
 	SharedShim bool `yaml:"x-shared-shim"`
-	// Reason says, per privilege, why the service needs it. Required for
-	// privileged, pid host, x-net-sysctls, every added capability and
-	// security_opt (keys: "privileged", "pid", "x-net-sysctls", capability
-	// names, the option).
+	// Reason says, per privilege, why the service needs it. Required for each of
+	// Rights.Privileges.
 	Reason map[string]string `yaml:"x-reason"`
 }
 

@@ -125,11 +125,8 @@ func TestCatalogueReasons(t *testing.T) {
 		}
 		var file struct {
 			Services map[string]struct {
-				Privileged  bool
-				Pid         string
-				CapAdd      []string `yaml:"cap_add"`
-				CapDrop     []string `yaml:"cap_drop"`
-				SecurityOpt []string `yaml:"security_opt"`
+				Service `yaml:",inline"`
+				CapDrop []string `yaml:"cap_drop"`
 			}
 		}
 		if err := yaml.Unmarshal(text, &file); err != nil {
@@ -139,8 +136,10 @@ func TestCatalogueReasons(t *testing.T) {
 		if !ok || len(file.Services) != 1 || !slices.Equal(s.CapDrop, []string{"ALL"}) {
 			t.Errorf("%s: want one service of this name, without Docker's own capabilities", name)
 		}
-		options := slices.DeleteFunc(s.SecurityOpt, func(o string) bool { return strings.HasPrefix(o, "no-new-privileges") })
-		want := Privileges(s.Privileged, s.Pid == "host", false, s.CapAdd, options)
+		if !slices.Contains(s.SecurityOpt, "no-new-privileges:true") {
+			t.Errorf("%s: its programs may get new privileges", name)
+		}
+		want := s.rights().Privileges()
 		if got := slices.Sorted(maps.Keys(CatalogueReasons(name))); !slices.Equal(got, want) {
 			t.Errorf("%s: reasons for %v; privileges are %v", name, got, want)
 		}

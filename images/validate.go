@@ -91,12 +91,9 @@ func (s Service) validate(names map[string]bool) []error {
 	if len(s.Command) == 0 || !path.IsAbs(s.Command[0]) {
 		fail("service.command: want an absolute path first")
 	}
-	for _, m := range []struct{ key, value string }{
-		{"network_mode", s.NetworkMode}, {"pid", s.Pid}, {"ipc", s.Ipc}, {"uts", s.Uts}, {"cgroup", s.Cgroup},
-	} {
-		ok := m.value == "" || m.value == "host" || m.key == "network_mode" && m.value == "none"
-		if !ok {
-			fail("service.%s: %q; want host or nothing", m.key, m.value)
+	for key, value := range s.namespaces() {
+		if ok := value == "" || value == "host" || key == "network_mode" && value == "none"; !ok {
+			fail("service.%s: %q; want host or nothing", key, value)
 		}
 	}
 	for _, c := range s.CapAdd {
@@ -167,7 +164,7 @@ func (s Service) validate(names map[string]bool) []error {
 // checkReasons: no privilege without a written reason, no reason without its
 // privilege.
 func (s Service) checkReasons() []error {
-	need := Privileges(s.Privileged, s.Pid == "host", s.NetSysctls, s.CapAdd, s.SecurityOpt)
+	need := s.rights().Privileges()
 	var errs []error
 	for _, k := range need {
 		if s.Reason[k] == "" {
@@ -180,19 +177,6 @@ func (s Service) checkReasons() []error {
 		}
 	}
 	return errs
-}
-
-// Privileges returns, sorted, the keys of Service.Reason for rights that a
-// container has.
-func Privileges(privileged, hostPid, netSysctls bool, capabilities, securityOpt []string) []string {
-	need := slices.Concat(capabilities, securityOpt)
-	for key, has := range map[string]bool{"privileged": privileged, "pid": hostPid, "x-net-sysctls": netSysctls} {
-		if has {
-			need = append(need, key)
-		}
-	}
-	slices.Sort(need)
-	return slices.Compact(need)
 }
 
 // checkCycles reports the services that could never start.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/bulkhead-os/bulkhead/images"
+	"github.com/bulkhead-os/bulkhead/iso/apparmor"
 	"github.com/bulkhead-os/bulkhead/iso/debian"
 	"github.com/bulkhead-os/bulkhead/iso/gobuild"
 	"github.com/bulkhead-os/bulkhead/iso/image"
@@ -77,6 +78,7 @@ type builder struct {
 	layers     map[string]layer.Layer
 	images     []*image.Image
 	loader     map[string]string
+	policy     string
 	rootImage  string
 	bootInitrd string
 	// release are the files of the release, by their paths.
@@ -97,6 +99,7 @@ func Build(ctx context.Context, cfg Config) error {
 			{"layers", b.makeLayers},
 			{"images", b.makeImages},
 			{"boot loader", b.makeLoader},
+			{"AppArmor policy", b.makePolicy},
 			{"root image", b.makeRoot},
 			{"initramfs", b.makeInitramfs},
 			{"manifest", b.describe},
@@ -294,6 +297,16 @@ func (b *builder) makeLoader(ctx context.Context) (err error) {
 	return err
 }
 
+// makePolicy compiles the profiles of containers.
+func (b *builder) makePolicy(ctx context.Context) error {
+	b.policy = filepath.Join(b.work, "apparmor")
+	err := apparmor.Make(ctx, b.Repo, b.policy, b.tools)
+	if info, statErr := os.Stat(b.policy); err == nil && statErr == nil {
+		b.Note("%d profiles, %.1f KB", 1+len(images.Profiles()), float64(info.Size())/1e3)
+	}
+	return err
+}
+
 // makeRoot makes the root image, or takes the one that was made from the same
 // tree.
 func (b *builder) makeRoot(ctx context.Context) (err error) {
@@ -303,7 +316,7 @@ func (b *builder) makeRoot(ctx context.Context) (err error) {
 	content := rootfs.Content{
 		Compression: b.Compression,
 		Version:     b.source.Version, Commit: b.source.Commit,
-		Layers: b.layers, Images: b.images, Kernel: b.kernel, Loader: b.loader, ReleaseKeys: b.ReleaseKeys, Users: allUsers(b.decls),
+		Layers: b.layers, Images: b.images, Kernel: b.kernel, Loader: b.loader, Policy: b.policy, ReleaseKeys: b.ReleaseKeys, Users: allUsers(b.decls),
 	}
 	b.rootImage, err = rootfs.Make(ctx, content, b.tools, b.work, filepath.Join(b.Derived, "root"))
 	if err == nil {

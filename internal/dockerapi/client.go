@@ -18,6 +18,7 @@ import (
 	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
+	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/moby/api/types/registry"
 	"github.com/moby/moby/client"
 )
@@ -141,34 +142,68 @@ func (c *Client) ComesBack(ctx context.Context, id string) (bool, error) {
 	return policy.IsAlways() || policy.IsUnlessStopped(), nil
 }
 
-// Rights returns what a container may do.
-func (c *Client) Rights(ctx context.Context, id string) (Rights, error) {
+// Rights returns what a container may do, and the number of its first process,
+// which is 0 while it does not run.
+func (c *Client) Rights(ctx context.Context, id string) (Rights, int, error) {
 	res, err := c.api.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
 	if err != nil {
-		return Rights{}, fmt.Errorf("inspect container %.12s: %w", id, err)
+		return Rights{}, 0, fmt.Errorf("inspect container %.12s: %w", id, err)
 	}
-	h := res.Container.HostConfig
+	r := RightsOf(res.Container.HostConfig)
+	r.Mounts = []string{} // by whatever option
+	for _, m := range res.Container.Mounts {
+		source := m.Source
+		switch m.Type {
+		case mount.TypeBind:
+		case mount.TypeVolume:
+			source = m.Name
+		default:
+			continue
+		}
+		text := source + ":" + m.Destination
+		if !m.RW {
+			text += ":ro"
+		}
+		r.Mounts = append(r.Mounts, text)
+	}
+	slices.Sort(r.Mounts)
+	pid := 0
+	if res.Container.State != nil {
+		pid = res.Container.State.Pid
+	}
+	return r, pid, nil
+}
+
+// RightsOf returns what a container may do that is created with h.
+func RightsOf(h *container.HostConfig) Rights {
 	r := Rights{
 		Privileged: h.Privileged, CapAdd: []string{}, AllDropped: slices.Contains(h.CapDrop, "ALL"),
-		SecurityOpt: h.SecurityOpt, AppArmor: res.Container.AppArmorProfile, ReadOnly: h.ReadonlyRootfs, Mounts: h.Binds,
+		SecurityOpt: slices.Clone(h.SecurityOpt), ReadOnly: h.ReadonlyRootfs, Mounts: h.Binds,
 		// Docker's own list has all of /proc/sys.
-		NetSysctls: !h.Privileged && !slices.Contains(h.ReadonlyPaths, "/proc/sys"),
-		Memory:     h.Memory, OOMScoreAdj: h.OomScoreAdj,
+		NetSysctls: !h.Privileged && h.ReadonlyPaths != nil && !slices.Contains(h.ReadonlyPaths, "/proc/sys"),
+		Memory:     h.Memory, OOMScoreAdj: h.OomScoreAdj, DeviceCgroupRules: h.DeviceCgroupRules,
+	}
+	// The command line turns the option into empty lists.
+	if !h.Privileged && h.MaskedPaths != nil && len(h.MaskedPaths) == 0 {
+		r.SecurityOpt = append(r.SecurityOpt, "systempaths=unconfined")
 	}
 	for _, name := range h.CapAdd {
 		r.CapAdd = append(r.CapAdd, strings.TrimPrefix(name, "CAP_"))
 	}
+	for _, d := range h.Devices {
+		r.Devices = append(r.Devices, d.PathOnHost)
+	}
 	for _, n := range []struct {
-		name, mode string
+		key, mode string
 	}{
-		{"network", string(h.NetworkMode)}, {"pid", string(h.PidMode)}, {"ipc", string(h.IpcMode)},
+		{"network_mode", string(h.NetworkMode)}, {"pid", string(h.PidMode)}, {"ipc", string(h.IpcMode)},
 		{"uts", string(h.UTSMode)}, {"cgroup", string(h.CgroupnsMode)},
 	} {
 		if n.mode == "host" {
-			r.HostNamespaces = append(r.HostNamespaces, n.name)
+			r.HostNamespaces = append(r.HostNamespaces, n.key)
 		}
 	}
-	return r, nil
+	return r
 }
 
 // EnsureNetwork makes a network of the daemon's default kind unless there is

@@ -76,12 +76,14 @@ type Rights struct {
 	AllDropped bool     `json:"all_dropped"`
 	// SecurityOpt are the options as given, such as "no-new-privileges".
 	SecurityOpt []string `json:"security_opt"`
-	// AppArmor is the profile; empty without one.
-	AppArmor string `json:"apparmor"`
-	ReadOnly bool   `json:"read_only"`
-	// HostNamespaces are those shared with the machine: network, pid, ipc, uts, cgroup.
+	ReadOnly    bool     `json:"read_only"`
+	// HostNamespaces are those shared with the machine, by their keys in Compose:
+	// network_mode, pid, ipc, uts, cgroup.
 	HostNamespaces []string `json:"host_namespaces"`
-	// Mounts are bind mounts as in docker run -v.
+	// Devices are the machine's that it has, DeviceCgroupRules allow more of them.
+	Devices           []string `json:"devices"`
+	DeviceCgroupRules []string `json:"device_cgroup_rules"`
+	// Mounts are bind mounts and volumes as in docker run -v.
 	Mounts []string `json:"mounts"`
 	// NetSysctls: /proc/sys/net is writable.
 	NetSysctls bool `json:"net_sysctls"`

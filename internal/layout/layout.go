@@ -55,6 +55,8 @@ const (
 	// ReleaseKeys has the public keys of those who make releases; absent if the
 	// build got none.
 	ReleaseKeys = Root + "/release.keys"
+	// AppArmorPolicy has the profiles of containers as the kernel takes them.
+	AppArmorPolicy = Root + "/apparmor"
 	// RootDigest, in the initramfs, is the fs-verity digest of the root image
 	// that belongs to it.
 	RootDigest = Root + "/root.digest"
@@ -166,6 +168,11 @@ const (
 	// ShutdownTimeout has the seconds that all services may take to stop when
 	// the machine goes down; absent when each has its own time only.
 	ShutdownTimeout = RunDir + "/shutdown-timeout"
+	// AppArmorParser is there once the kernel has AppArmorPolicy: a link from
+	// /sbin/apparmor_parser, where daemons look before they confine containers, to
+	// AppArmorNoParser, which tells people why they cannot compile profiles.
+	AppArmorParser   = RunDir + "/apparmor_parser"
+	AppArmorNoParser = "/usr/lib/bulkhead/apparmor_parser"
 	// ServiceFiles holds the files of the configuration that are mounted into
 	// containers of services, by service.
 	ServiceFiles = RunDir + "/files"

@@ -36,6 +36,8 @@ type Content struct {
 	Compression     Compression
 	// Loader are the files of layout.LoaderDir, by name.
 	Loader map[string]string
+	// Policy is the file of the compiled AppArmor profiles.
+	Policy string
 	// ReleaseKeys is the file of the keys by which releases are believed, if any.
 	ReleaseKeys string
 	// Users are those of all services, so that the host can name them.
@@ -111,6 +113,9 @@ func (c Content) hostTree() (*tree.Tree, error) {
 		if err := t.HostFile(path.Join(layout.LoaderDir, name), 0o644, c.Loader[name]); err != nil {
 			return nil, err
 		}
+	}
+	if err := t.HostFile(layout.AppArmorPolicy, 0o644, c.Policy); err != nil {
+		return nil, err
 	}
 	if c.ReleaseKeys != "" {
 		if err := t.HostFile(layout.ReleaseKeys, 0o644, c.ReleaseKeys); err != nil {

@@ -106,6 +106,7 @@ func (s *system) steps() []step {
 		{name: "limits", do: raiseLimits, optional: true},
 		{name: "sysctl", do: setSysctls, optional: true},
 		{name: "cgroups", do: s.makeCgroups, optional: true},
+		{name: "apparmor", do: loadPolicy, optional: true},
 		{name: "reaper", do: s.startReaper},
 		{name: "modules-start", do: s.startModules},
 		{name: "containerd-start", do: s.startContainerd},

@@ -45,6 +45,7 @@ type places struct {
 	systemSocket, userSocket string
 	mountinfo, meminfo       string
 	userTier                 string // its cgroup
+	kernel                   kernel
 	// configProblems are the mistakes in the configuration of this boot.
 	configProblems string
 	// networkProblems are what of it has no effect on the machine's hardware.
@@ -82,7 +83,7 @@ type engine interface {
 	Stop(ctx context.Context, id string) error
 	Restart(ctx context.Context, id string) error
 	Kill(ctx context.Context, id string) error
-	Rights(ctx context.Context, id string) (dockerapi.Rights, error)
+	Rights(ctx context.Context, id string) (rights dockerapi.Rights, pid int, err error)
 	Logs(ctx context.Context, id, last string, follow bool, stdout, stderr io.Writer) error
 	Image(ctx context.Context, ref string) (dockerapi.Image, error)
 	Images(ctx context.Context, label string) ([]dockerapi.Image, error)
@@ -100,6 +101,7 @@ func machine() places {
 		mountinfo:       "/proc/self/mountinfo",
 		meminfo:         "/proc/meminfo",
 		userTier:        "/sys/fs/cgroup" + layout.UserTier,
+		kernel:          kernel{proc: "/proc", cgroups: "/sys/fs/cgroup"},
 		configProblems:  layout.ConfigProblems,
 		networkProblems: layout.NetworkProblems,
 		userProblems:    layout.UserProblems,

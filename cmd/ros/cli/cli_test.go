@@ -32,6 +32,7 @@ type fakeEngine struct {
 	loads      []string
 	archive    map[string]dockerapi.Image // what an archive adds to images
 	rights     map[string]dockerapi.Rights
+	pids       map[string]int
 	err        error
 	calls      []string
 }
@@ -55,8 +56,8 @@ func (e *fakeEngine) Stop(_ context.Context, id string) error    { return e.did(
 func (e *fakeEngine) Restart(_ context.Context, id string) error { return e.did("restart", id) }
 func (e *fakeEngine) Kill(_ context.Context, id string) error    { return e.did("kill", id) }
 
-func (e *fakeEngine) Rights(_ context.Context, id string) (dockerapi.Rights, error) {
-	return e.rights[id], e.err
+func (e *fakeEngine) Rights(_ context.Context, id string) (dockerapi.Rights, int, error) {
+	return e.rights[id], e.pids[id], e.err
 }
 
 func (e *fakeEngine) Logs(_ context.Context, id, last string, follow bool, stdout, _ io.Writer) error {
@@ -155,6 +156,7 @@ func testPlaces(t *testing.T) (places, map[string]*fakeEngine) {
 		records:        write("services.json", `{"syslog": {"stopped": true}}`),
 		imageIndex:     write("index.json", `{"images": [{"name": "docker", "manifest": "sha256:dd"}, {"name": "udev", "manifest": "sha256:ee", "diff_ids": ["sha256:base", "sha256:udev"]}]}`),
 		userTier:       tier,
+		kernel:         kernel{proc: filepath.Join(dir, "proc"), cgroups: filepath.Join(dir, "cgroup")},
 		meminfo:        write("meminfo", "MemTotal:  2097152 kB\nMemFree:   11 kB\nMemAvailable:  1048576 kB\n"),
 		configProblems: filepath.Join(dir, "config-problems"), // as on a machine without any: not there
 		userProblems:   filepath.Join(dir, "user-problems"),
