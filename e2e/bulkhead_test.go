@@ -19,6 +19,8 @@ func TestTheBulkheadHolds(t *testing.T) {
 	g.clean(t)
 	g.needImage(t)
 	g.awaitHealthy(t, 90*time.Second)
+	// Signals that containers send to others are refused, and that is told.
+	defer g.Tolerate(regexp.MustCompile(`apparmor="DENIED" operation="signal" .* profile="docker-default"`))()
 	g.sh(t, "docker run -d --name returns --restart always -p 20080:80 %s sleep 100000", image)
 
 	t.Run("all that people cause is in one cgroup", func(t *testing.T) {
@@ -132,6 +134,35 @@ func TestTheBulkheadHolds(t *testing.T) {
 			t.Errorf("the way to the metadata: %s; want eth0", link)
 		}
 		g.sh(t, "docker rm -f md && docker network rm md")
+	})
+	t.Run("a plain container is confined", func(t *testing.T) {
+		const label = "cat /proc/self/attr/current"
+		for options, want := range map[string]string{
+			"":                                       "docker-default (enforce)",
+			"--pid=host --cap-add ALL":               "docker-default (enforce)",
+			"--privileged":                           "unconfined",
+			"--security-opt apparmor=unconfined":     "unconfined",
+			"--security-opt apparmor=bulkhead-mount": "bulkhead-mount (enforce)",
+		} {
+			if got := g.sh(t, "docker run --rm %s %s %s", options, image, label); strings.Trim(got, "\x00\n") != want {
+				t.Errorf("with %q a container is %q; want %s", options, got, want)
+			}
+		}
+		if got := g.sh(t, "docker exec returns %s", label); got != "docker-default (enforce)" {
+			t.Errorf("what joins a container is %q", got)
+		}
+		if got := g.sh(t, "docker info -f '{{.SecurityOptions}}'"); !strings.Contains(got, "name=apparmor") {
+			t.Errorf("docker info: %s; want apparmor", got)
+		}
+		// Nobody else's processes, and no file systems, whatever the capabilities.
+		for _, command := range []string{"--pid=host %s kill -0 1", "--cap-add SYS_ADMIN %s mount -t tmpfs none /dev/shm"} {
+			if got := g.try(t, "docker run --rm "+fmt.Sprintf(command, image)); got.Exit == 0 || !refused.MatchString(got.Stderr) {
+				t.Errorf("docker run %s: exit code %d, %s; want it refused", command, got.Exit, got.Stderr)
+			}
+		}
+		if got := g.try(t, "apparmor_parser -r /etc/x"); got.Exit != 1 || !strings.Contains(got.Stderr, "no parser") {
+			t.Errorf("apparmor_parser: exit code %d, %q", got.Exit, got.Stderr)
+		}
 	})
 	t.Run("rules of the machine's own", func(t *testing.T) {
 		if rules := g.root(t, "nft list table inet bulkhead"); !strings.Contains(rules, "dport 22 notrack") {

@@ -36,7 +36,7 @@ type Engine struct {
 	// Log more.
 	Debug bool `yaml:"debug" eg:"true"`
 	// Use SELinux.
-	SELinuxEnabled bool `yaml:"selinux_enabled" instead:"containers are confined by seccomp and capabilities"`
+	SELinuxEnabled bool `yaml:"selinux_enabled" instead:"containers are confined by AppArmor, seccomp and capabilities"`
 	// Socket of containerd.
 	Containerd string `yaml:"containerd" instead:"the engine brings its own containerd"`
 	// Copy of the public registry to ask first.
@@ -105,7 +105,7 @@ type SystemEngine struct {
 	// Keep containers running while the daemon restarts.
 	LiveRestore bool `yaml:"live_restore" instead:"it is process 1 and does not restart"`
 	// Use SELinux.
-	SELinuxEnabled bool `yaml:"selinux_enabled" instead:"containers are confined by seccomp and capabilities"`
+	SELinuxEnabled bool `yaml:"selinux_enabled" instead:"containers are confined by AppArmor, seccomp and capabilities"`
 	// Socket of containerd.
 	Containerd string `yaml:"containerd" instead:"it starts its own containerd"`
 	// Further arguments of dockerd.
