@@ -49,37 +49,52 @@ var changes = map[string]change{
 
 // Make compiles the policy for the engine that repo's go.mod selects into file.
 func Make(ctx context.Context, repo, file string, ts *tools.Tools) error {
-	text, err := policy(ctx, repo)
+	texts, err := profiles(ctx, repo)
 	if err != nil {
-		return fmt.Errorf("policy: %w", err)
+		return err
 	}
+	var policy []byte
+	// One at a time: of several in one file the parser makes other bytes each time.
+	for _, text := range texts {
+		compiled, err := compile(ctx, text, file, ts)
+		if err != nil {
+			return err
+		}
+		policy = append(policy, compiled...)
+	}
+	return os.WriteFile(file, policy, 0o644)
+}
+
+// compile returns a profile as the kernel takes it. file is where it may write.
+func compile(ctx context.Context, text, file string, ts *tools.Tools) ([]byte, error) {
 	source := file + ".txt"
 	if err := os.WriteFile(source, []byte(text), 0o644); err != nil {
-		return err
+		return nil, err
 	}
 	// Nothing of the build machine's: neither its settings nor its kernel's features.
 	abi := ts.File(features)
-	return ts.Run(ctx, "apparmor_parser", "--config-file=/dev/null", "--base="+ts.File("etc/apparmor.d"), "--skip-kernel-load",
-		"--skip-cache", "--kernel-features="+abi, "--policy-features="+abi, "--jobs=1", "--ofile="+file, source)
+	if err := ts.Run(ctx, "apparmor_parser", "--config-file=/dev/null", "--base="+ts.File("etc/apparmor.d"), "--skip-kernel-load",
+		"--skip-cache", "--kernel-features="+abi, "--policy-features="+abi, "--jobs=1", "--ofile="+file, source); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(file)
 }
 
-// policy is the text of all profiles.
-func policy(ctx context.Context, repo string) (string, error) {
+// profiles are the texts of Docker's profile and of ours.
+func profiles(ctx context.Context, repo string) ([]string, error) {
 	base, err := dockersProfile(ctx, repo)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	var text strings.Builder
-	// Where there are no files to include Docker defines it, too.
-	text.WriteString("@{PROC}=/proc/\n")
+	var texts []string
 	for _, name := range append([]string{dockerDefault}, images.Profiles()...) {
-		profile, err := render(base, name)
+		text, err := render(base, name)
 		if err != nil {
-			return "", fmt.Errorf("%s: %w", name, err)
+			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		text.WriteString(profile)
+		texts = append(texts, text)
 	}
-	return text.String(), nil
+	return texts, nil
 }
 
 // render fills in Docker's template, for a daemon that is not confined.
@@ -88,7 +103,8 @@ func render(base *template.Template, name string) (string, error) {
 	err := base.Execute(&text, struct {
 		Abi, Name, DaemonProfile string
 		Imports, InnerImports    []string
-	}{Name: name, DaemonProfile: "unconfined"})
+		// Where there are no files to include Docker defines the variable, too.
+	}{Name: name, DaemonProfile: "unconfined", Imports: []string{"@{PROC}=/proc/"}})
 	c, changed := changes[name]
 	if err != nil || !changed {
 		return text.String(), err

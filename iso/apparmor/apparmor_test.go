@@ -11,21 +11,25 @@ import (
 // Each profile is in the policy, by its name, with the right that it is for, and
 // Docker's as it is.
 func TestPolicy(t *testing.T) {
-	text, err := policy(t.Context(), "../..")
+	texts, err := profiles(t.Context(), "../..")
 	if err != nil {
 		t.Fatal(err)
 	}
-	profiles := make(map[string]string)
-	for _, part := range strings.Split(text, "\nprofile \"")[1:] {
-		name, rules, _ := strings.Cut(part, "\"")
-		profiles[name] = rules
+	got := make(map[string]string)
+	for _, text := range texts {
+		head, rules, _ := strings.Cut(text, "\nprofile \"")
+		name, rules, _ := strings.Cut(rules, "\"")
+		got[name] = rules
+		if !strings.Contains(head, "\n@{PROC}=/proc/\n") {
+			t.Errorf("%s: no variable PROC in %q", name, head)
+		}
 	}
-	if len(profiles) != 1+len(images.Profiles()) {
-		t.Errorf("profiles: %d; want Docker's and %v", len(profiles), images.Profiles())
+	if len(got) != 1+len(images.Profiles()) {
+		t.Errorf("%d profiles; want Docker's and %v", len(got), images.Profiles())
 	}
 	for _, rule := range []string{"deny mount,", "signal (receive) peer=unconfined,", "deny @{PROC}/sys/[^k]** w,", "deny network alg,"} {
-		if !strings.Contains(profiles[dockerDefault], rule) {
-			t.Errorf("%s has no %q:\n%s", dockerDefault, rule, profiles[dockerDefault])
+		if !strings.Contains(got[dockerDefault], rule) {
+			t.Errorf("%s has no %q:\n%s", dockerDefault, rule, got[dockerDefault])
 		}
 	}
 	for name, want := range map[string]string{
@@ -33,11 +37,11 @@ func TestPolicy(t *testing.T) {
 		images.ProfileNetSysctls: "deny @{PROC}/sys/[^kn]** w,",
 		images.ProfileSignal:     "signal (send,receive) peer=unconfined,",
 	} {
-		if !strings.Contains(profiles[name], want) || !strings.Contains(profiles[name], `peer="`+name+`"`) {
-			t.Errorf("%s has no %q:\n%s", name, want, profiles[name])
+		if !strings.Contains(got[name], want) || !strings.Contains(got[name], `peer="`+name+`"`) {
+			t.Errorf("%s has no %q:\n%s", name, want, got[name])
 		}
-		docker := strings.Split(strings.TrimSpace(profiles[dockerDefault]), "\n")
-		for i, line := range strings.Split(strings.ReplaceAll(strings.TrimSpace(profiles[name]), name, dockerDefault), "\n") {
+		docker := strings.Split(strings.TrimSpace(got[dockerDefault]), "\n")
+		for i, line := range strings.Split(strings.ReplaceAll(strings.TrimSpace(got[name]), name, dockerDefault), "\n") {
 			if i >= len(docker) || line != docker[i] && !strings.Contains(line, want) {
 				t.Errorf("%s has %q where Docker's has not", name, line)
 			}
