@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/user"
@@ -30,7 +31,7 @@ func OnHost(path string) bool {
 }
 
 // Write writes one file to path, in place of the one that f names, and the
-// directories above it.
+// directories above it. It follows no link that others than root may have made.
 func Write(path string, f osconfig.File) error {
 	data, err := f.Bytes()
 	if err != nil {
@@ -40,8 +41,23 @@ func Write(path string, f osconfig.File) error {
 	if err != nil {
 		return fmt.Errorf("owner of %s: %w", f.Path, err)
 	}
+	dir, own, err := openDir(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	// By its number it stays the directory that was opened.
+	folder := fmt.Sprintf("/proc/self/fd/%d", dir.Fd())
+	path = filepath.Join(folder, filepath.Base(path))
 	if f.Append {
-		old, err := os.ReadFile(path)
+		flags := os.O_RDONLY
+		if !own {
+			flags |= unix.O_NOFOLLOW
+		}
+		old, err := read(path, flags)
+		if errors.Is(err, unix.ELOOP) {
+			return fmt.Errorf("append to %s: it is a link, where others than root may make one: take it away or name the file that it leads to", f.Path)
+		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -50,11 +66,8 @@ func Write(path string, f osconfig.File) error {
 		}
 		data = append(old, data...)
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
 	mode := fs.FileMode(f.Permissions)
-	pending, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithStaticPermissions(0o600))
+	pending, err := renameio.NewPendingFile(path, renameio.WithTempDir(folder), renameio.WithStaticPermissions(0o600))
 	if err != nil {
 		return err
 	}
@@ -76,6 +89,61 @@ func Write(path string, f osconfig.File) error {
 		return os.WriteFile(path, data, mode.Perm())
 	}
 	return err
+}
+
+func read(path string, flags int) ([]byte, error) {
+	f, err := os.OpenFile(path, flags, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(f)
+}
+
+// openDir opens a directory, and makes what is missing of it. own says that only
+// this process's user or root may change what is in it; from where that is not
+// so, links are not followed.
+func openDir(path string) (dir *os.File, own bool, err error) {
+	if dir, err = os.Open("/"); err != nil {
+		return nil, false, err
+	}
+	own = true
+	for _, name := range strings.FieldsFunc(filepath.Clean(path), func(r rune) bool { return r == '/' }) {
+		next, err := openBelow(dir, name, own)
+		if err := errors.Join(err, dir.Close()); err != nil {
+			return nil, false, err
+		}
+		dir = next
+		var info unix.Stat_t
+		if err := unix.Fstat(int(dir.Fd()), &info); err != nil {
+			return nil, false, errors.Join(err, dir.Close())
+		}
+		own = own && (info.Uid == 0 || int(info.Uid) == os.Getuid()) && info.Mode&0o022 == 0
+	}
+	return dir, own, nil
+}
+
+// openBelow opens a directory of dir, through a link if follow says so, and makes
+// it if it is missing.
+func openBelow(dir *os.File, name string, follow bool) (*os.File, error) {
+	flags := unix.O_DIRECTORY | unix.O_CLOEXEC
+	if !follow {
+		flags |= unix.O_NOFOLLOW
+	}
+	path := filepath.Join(dir.Name(), name)
+	fd, err := unix.Openat(int(dir.Fd()), name, flags, 0)
+	if errors.Is(err, unix.ENOENT) {
+		if err = unix.Mkdirat(int(dir.Fd()), name, 0o755); err == nil || errors.Is(err, unix.EEXIST) {
+			fd, err = unix.Openat(int(dir.Fd()), name, flags, 0)
+		}
+	}
+	switch {
+	case err == nil:
+		return os.NewFile(uintptr(fd), path), nil
+	case !follow && (errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR)):
+		return nil, fmt.Errorf("%s is no directory, or a link, where others than root may make one: take it away or name the directory that it leads to", path)
+	}
+	return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 }
 
 // lookupOwner reads "user", "user:group" or numbers in place of names. Without
