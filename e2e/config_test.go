@@ -196,7 +196,7 @@ func (g *guest) checkConfiguration(t *testing.T, later bool) {
 		{"time servers", "cat /run/bulkhead/ntp/configuration.sources; sudo system-docker exec ntp chronyc -n sources | grep -c 10.0.2.2", "server 10.0.2.2 iburst\n1"},
 		{"sysctl", "cat /proc/sys/net/core/somaxconn /proc/sys/vm/swappiness", "4099\n7"},
 		{"module with parameters", "ls -d /sys/class/net/dummy*", "/sys/class/net/dummy0\n/sys/class/net/dummy1"},
-		{"trust", "tail -n 1 /etc/ssl/certs/ca-certificates.crt; grep -c BEGIN /run/bulkhead/etc/certs/trusted.pem", "-----END CERTIFICATE-----\n1"},
+		{"trust", "tail -n 1 /etc/ssl/certs/ca-certificates.crt; grep -c BEGIN /run/bulkhead/certs/trusted.pem", "-----END CERTIFICATE-----\n1"},
 		{"mounts", "findmnt -rno FSTYPE,LABEL /mnt/data; findmnt -rno FSTYPE,LABEL /mnt/logs; findmnt -rno FSTYPE /mnt/ram; sudo head -c 3 /home/cargo/hold", "ext4 data\nxfs logs\ntmpfs\ntea"},
 		{"mount options", "findmnt -rno OPTIONS /mnt/data | grep -c noatime", "1"},
 		{"mounts in containers", "docker run --rm -v /mnt/data:/d %i head -c 3 /d/hold", "tea"},

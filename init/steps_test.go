@@ -69,7 +69,7 @@ func TestBootFromCD(t *testing.T) {
 		"mount  () on /",
 		"hostname bulkhead", "mkdir /run/bulkhead/etc 0755",
 		"free",
-		"exec /bulkhead/engine/bin/dockerd [system-dockerd] [PATH=/bulkhead/engine/bin:/usr/sbin:/usr/bin:/sbin:/bin SSL_CERT_DIR=/run/bulkhead/etc/certs]",
+		"exec /bulkhead/engine/bin/dockerd [system-dockerd] [PATH=/bulkhead/engine/bin:/usr/sbin:/usr/bin:/sbin:/bin SSL_CERT_DIR=/run/bulkhead/certs]",
 	}
 	var got []string
 	for _, c := range f.calls {

@@ -158,8 +158,9 @@ const (
 	// /run: a container that has not come so far has none, and is not healthy.
 	NetworkLinks = "/run/links"
 	// CertDir holds the certificate authorities of the configuration in
-	// TrustedCerts, and the file OnlyTrusted when no others count.
-	CertDir      = EtcDir + "/certs"
+	// TrustedCerts, and the file OnlyTrusted when no others count. No service that
+	// talks to the network may write to it.
+	CertDir      = RunDir + "/certs"
 	TrustedCerts = CertDir + "/trusted.pem"
 	OnlyTrusted  = CertDir + "/only"
 	// Proxies has the variables that tell System Docker about the
