@@ -15,6 +15,7 @@ import (
 
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/internal/milestone"
+	"github.com/bulkhead-os/bulkhead/internal/unixsocket"
 )
 
 const cgroupRoot = "/sys/fs/cgroup"
@@ -81,25 +82,7 @@ func listen(path, group string) (*net.UnixListener, error) {
 	} else if gid, err = strconv.Atoi(group); err != nil {
 		return nil, fmt.Errorf("group: %q is not a group of the docker container", group)
 	}
-	// Created where only root has access, and moved once owner and mode are right.
-	// A umask would do the same, but applies to the whole process: a containerd that
-	// starts meanwhile would inherit it and create image roots with mode 0600.
-	private, err := os.MkdirTemp(filepath.Dir(path), ".socket-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(private)
-	bound := filepath.Join(private, "bound")
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: bound, Net: "unix"})
-	if err != nil {
-		return nil, err
-	}
-	l.SetUnlinkOnClose(false)
-	if err := errors.Join(os.Chown(bound, 0, gid), os.Chmod(bound, 0o660), os.Rename(bound, path)); err != nil {
-		l.Close()
-		return nil, err
-	}
-	return l, nil
+	return unixsocket.Listen(path, gid, 0o660)
 }
 
 // killLeftovers kills containers of the previous engine if this one should not or

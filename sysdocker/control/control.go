@@ -20,6 +20,8 @@ import (
 	"os"
 	"strings"
 	"sync"
+
+	"github.com/bulkhead-os/bulkhead/internal/unixsocket"
 )
 
 // A Verb is something to do with a service.
@@ -112,17 +114,12 @@ func Do(ctx context.Context, socket string, r Request, progress func(string)) er
 // Serve answers requests at socket until ctx ends, several at a time. handle
 // carries out one; its context is ctx.
 func Serve(ctx context.Context, socket string, handle func(ctx context.Context, r Request, progress func(string)) error) error {
-	if err := os.RemoveAll(socket); err != nil { // of an orchestrator before
-		return err
-	}
-	l, err := net.Listen("unix", socket)
+	l, err := unixsocket.Listen(socket, os.Getgid(), 0o600)
 	if err != nil {
 		return err
 	}
+	defer os.Remove(socket)
 	defer l.Close()
-	if err := os.Chmod(socket, 0o600); err != nil {
-		return err
-	}
 	defer context.AfterFunc(ctx, func() { l.Close() })()
 	var serving sync.WaitGroup
 	defer serving.Wait()
