@@ -44,6 +44,9 @@ func TestFurtherEngine(t *testing.T) {
 		if got := g.sh(t, "%s run --rm %s wget -q -O - http://10.0.2.2:%s/", furtherDocker, image, port); got != "outside" {
 			t.Errorf("from its container the world says %q", got)
 		}
+		if got := g.sh(t, "%s run --rm %s cat /proc/self/attr/current", furtherDocker, image); got != "docker-default (enforce)" {
+			t.Errorf("its container is %q", got)
+		}
 		list := strings.Fields(lastLine(g.root(t, "ros engine list")))
 		if len(list) < 2 || list[0] != "e2e" {
 			t.Fatalf("ros engine list ends with %q", list)

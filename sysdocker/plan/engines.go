@@ -62,8 +62,9 @@ func WithEngines(decls []images.Declaration, index images.Index, engines map[str
 // data, its settings and what outlives its container.
 var hostsOwn = []string{
 	"/var/lib/docker", "/run/user-docker", "/run/containerd", "/run/docker", "/etc/docker", "/etc/docker/tls",
-	// A container without the host's namespaces has its own.
-	"/dev", "/dev/shm", "/dev/mqueue", "/tmp",
+	// A container without the host's namespaces has its own. In the host's /sys it
+	// would see the host's cgroups, too, and could not use its own.
+	"/dev", "/dev/shm", "/dev/mqueue", "/tmp", "/sys",
 }
 
 // engineLike declares a further engine after the first one. Its containers live
@@ -82,6 +83,7 @@ func engineLike(first images.Declaration, name string, number int) images.Declar
 		root+"/etc:/etc/docker:ro",
 		layout.UserEngineRun+name+":"+layout.UserRunDir,
 		"/proc/1/ns/net:"+layout.HostNetwork,
+		"/sys/kernel/security:/sys/kernel/security:ro", // by which dockerd sees AppArmor
 	)
 	s.Tmpfs = append(slices.Clone(s.Tmpfs), "/tmp") // the root is read-only
 	s.Environment = make(map[string]string)
