@@ -27,6 +27,17 @@ func (s Severity) String() string {
 // MarshalText is String, for JSON.
 func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
+// UnmarshalText reads what MarshalText writes.
+func (s *Severity) UnmarshalText(text []byte) error {
+	for _, known := range []Severity{Error, Warning} {
+		if known.String() == string(text) {
+			*s = known
+			return nil
+		}
+	}
+	return fmt.Errorf("%q: expected error or warning", text)
+}
+
 // A Problem is something wrong in a configuration. What an error concerns has
 // no effect, the rest of the configuration has. The text holds no values that
 // could be secret.
@@ -43,15 +54,6 @@ type Problem struct {
 	Text string `json:"text"`
 }
 
-// warning marks the line of one.
-const warning = ": warning: "
-
-// Mistakes returns the lines, each made by String, that are no warnings.
-func Mistakes(list string) []string {
-	lines := strings.Split(list, "\n")
-	return slices.DeleteFunc(lines, func(line string) bool { return line == "" || strings.Contains(line, warning) })
-}
-
 // String is one line: "file:line:column: key: text", with "warning: " before
 // the key of a warning.
 func (p Problem) String() string {
@@ -63,10 +65,9 @@ func (p Problem) String() string {
 			fmt.Fprintf(&b, ":%d", p.Column)
 		}
 	}
+	b.WriteString(": ")
 	if p.Severity == Warning {
-		b.WriteString(warning)
-	} else {
-		b.WriteString(": ")
+		b.WriteString("warning: ")
 	}
 	if p.Key != "" {
 		b.WriteString(p.Key + ": ")
@@ -77,6 +78,33 @@ func (p Problem) String() string {
 
 // Error is String, for a problem that a function returns as its error.
 func (p Problem) Error() string { return p.String() }
+
+// A LineError is what is wrong on one line of a text.
+type LineError struct {
+	Line int
+	Err  error
+}
+
+func (e *LineError) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e.Err) }
+
+func (e *LineError) Unwrap() error { return e.Err }
+
+// ProblemsOf returns one problem for each error that err joins; none for nil.
+func ProblemsOf(source string, err error) []Problem {
+	switch e := err.(type) { //nolint:errorlint // the parts of a joined error, not what they wrap
+	case nil:
+		return nil
+	case interface{ Unwrap() []error }:
+		var problems []Problem
+		for _, part := range e.Unwrap() {
+			problems = append(problems, ProblemsOf(source, part)...)
+		}
+		return problems
+	case *LineError:
+		return []Problem{{Source: source, Line: e.Line, Text: e.Err.Error()}}
+	}
+	return []Problem{{Source: source, Text: err.Error()}}
+}
 
 // nearest returns the candidate that a mistyped word most likely means, or ""
 // when none is near.
@@ -119,6 +147,11 @@ func distance(a, b string) int {
 }
 
 // AnyError reports whether one of the problems is more than a warning.
-func AnyError(problems []Problem) bool {
-	return slices.ContainsFunc(problems, func(p Problem) bool { return p.Severity == Error })
+func AnyError(problems []Problem) bool { return slices.ContainsFunc(problems, isError) }
+
+// Errors returns the problems that are more than warnings.
+func Errors(problems []Problem) []Problem {
+	return slices.DeleteFunc(slices.Clone(problems), func(p Problem) bool { return !isError(p) })
 }
+
+func isError(p Problem) bool { return p.Severity == Error }

@@ -2,7 +2,7 @@ package osconfig
 
 import (
 	"bytes"
-	"fmt"
+	"errors"
 	"sort"
 	"strconv"
 	"strings"
@@ -54,7 +54,7 @@ func secondDocument(text []byte) int {
 // SyntaxError says on which line of a text an error of yaml.v3 is.
 func SyntaxError(text []byte, err error) error {
 	line, _, why := syntaxError(text, err)
-	return fmt.Errorf("line %d: invalid YAML: %s", line, why)
+	return &LineError{line, errors.New("invalid YAML: " + why)}
 }
 
 // syntaxError finds the position in an error of yaml.v3, which has no type and

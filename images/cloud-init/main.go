@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -261,28 +260,17 @@ const shownProblems = 10
 // publish reports the problems in the log and at login, and errors on the
 // consoles too.
 func (s *service) publish() error {
-	if len(s.problems) == 0 {
-		if err := os.Remove(layout.ConfigProblems); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
-	}
-	var text strings.Builder
-	shown := 0
 	for _, p := range s.problems {
-		fmt.Fprintln(&text, p)
 		s.log.Warn("configuration", "problem", p.String())
-		if p.Severity != osconfig.Error {
-			continue
-		}
-		switch shown++; {
-		case shown <= shownProblems:
-			announce(s.log, "bulkhead: configuration: "+p.String())
-		case shown == shownProblems+1:
-			announce(s.log, "bulkhead: configuration: more in "+layout.ConfigProblems)
-		}
 	}
-	return os.WriteFile(layout.ConfigProblems, []byte(text.String()), 0o644)
+	for n, p := range osconfig.Errors(s.problems) {
+		if n == shownProblems {
+			announce(s.log, "bulkhead: configuration: more in "+layout.ConfigProblems)
+			break
+		}
+		announce(s.log, "bulkhead: configuration: "+p.String())
+	}
+	return conffile.ProblemFile(layout.ConfigProblems).Write(s.problems)
 }
 
 func announce(log *slog.Logger, line string) {
@@ -298,18 +286,18 @@ func check() int {
 		fmt.Println("the configuration has not been read")
 		return 1
 	}
-	text, err := os.ReadFile(layout.ConfigProblems)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0
-	}
+	problems, err := conffile.ProblemFile(layout.ConfigProblems).Read()
 	if err != nil {
 		fmt.Println(err)
 		return 1
 	}
-	mistakes := osconfig.Mistakes(string(text))
+	mistakes := osconfig.Errors(problems)
 	if len(mistakes) == 0 {
 		return 0
 	}
-	fmt.Printf("mistakes in the configuration:\n%s\n", strings.Join(mistakes, "\n"))
+	fmt.Println("mistakes in the configuration:")
+	for _, m := range mistakes {
+		fmt.Println(m)
+	}
 	return 1
 }

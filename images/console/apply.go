@@ -69,7 +69,7 @@ func newFiles(before []osconfig.Config, files []osconfig.File) []osconfig.File {
 // an error: nobody is there to try it again.
 func (c *console) applyStorage(ctx context.Context) error {
 	var errs []error
-	r := storage.Runner{Log: c.log, Once: true, Report: func(text string) { errs = append(errs, errors.New(text)) }}
+	r := storage.Runner{Log: c.log, Once: true, Report: func(p osconfig.Problem) { errs = append(errs, p) }}
 	plan := storage.MakePlan(c.cfg)
 	_, err := r.Prepare(ctx, plan)
 	r.MountRemote(ctx, plan)

@@ -6,7 +6,6 @@ package console
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -24,6 +23,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/oslog"
 	"github.com/bulkhead-os/bulkhead/internal/wait"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
+	"github.com/bulkhead-os/bulkhead/os-config/conffile"
 )
 
 // Main runs the service, or with "check" its health check.
@@ -151,19 +151,14 @@ func configuration(ctx context.Context, log *slog.Logger, kernelLine string) osc
 func (c *console) runSteps(ctx context.Context, steps []step) {
 	for _, s := range steps {
 		if err := c.steps.Run(s.name, func() error { return s.do(ctx) }); err != nil {
-			c.report(fmt.Sprintf("console: %s: %v", s.name, err))
+			c.report(osconfig.Problem{Source: "console", Key: s.name, Text: err.Error()})
 		}
 	}
 }
 
-// report adds a line to what people are shown when they log in.
-func (c *console) report(line string) {
-	f, err := os.OpenFile(layout.ConfigProblems, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
-	if err == nil {
-		_, err = fmt.Fprintln(f, line)
-		err = errors.Join(err, f.Close())
-	}
-	if err != nil {
+// report adds a problem to what people are shown when they log in.
+func (c *console) report(p osconfig.Problem) {
+	if err := conffile.ProblemFile(layout.ConfigProblems).Add(p); err != nil {
 		c.log.Warn("report a problem", "err", err)
 	}
 }

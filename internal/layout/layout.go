@@ -177,8 +177,8 @@ const (
 	// ServiceFiles holds the files of the configuration that are mounted into
 	// containers of services, by service.
 	ServiceFiles = RunDir + "/files"
-	// ConfigProblems has one line per mistake in the configuration; absent
-	// when there is none.
+	// ConfigProblems has one line per problem of the configuration; absent
+	// when there is none. conffile.ProblemFile writes it.
 	ConfigProblems = RunDir + "/config-problems"
 	// UpgradeFailed says why the last upgrade failed; absent if it did not.
 	UpgradeFailed = RunDir + "/upgrade-failed"

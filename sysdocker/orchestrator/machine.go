@@ -9,7 +9,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -201,20 +200,13 @@ func (m *machine) awaitSettings(ctx context.Context, in plan.Inputs, to chan<- p
 }
 
 // reportProblems reports what is wrong with settings as cloud-init does.
-func (m *machine) reportProblems(problems error) {
-	var text strings.Builder
-	for line := range strings.Lines(problems.Error()) {
-		line = "services: " + strings.TrimSpace(line)
-		m.log.Warn("configuration", "problem", line)
-		m.announce("bulkhead: configuration: " + line)
-		text.WriteString(line + "\n")
+func (m *machine) reportProblems(err error) {
+	problems := osconfig.ProblemsOf("services", err)
+	for _, p := range problems {
+		m.log.Warn("configuration", "problem", p.String())
+		m.announce("bulkhead: configuration: " + p.String())
 	}
-	f, err := os.OpenFile(layout.ConfigProblems, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
-	if err == nil {
-		_, err = f.WriteString(text.String())
-		err = errors.Join(err, f.Close())
-	}
-	if err != nil {
+	if err := conffile.ProblemFile(layout.ConfigProblems).Add(problems...); err != nil {
 		m.log.Warn("problems are not shown at login", "err", err)
 	}
 }

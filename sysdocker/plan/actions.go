@@ -2,13 +2,13 @@ package plan
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/bulkhead-os/bulkhead/images"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
+	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 
 // A Kind says what an action does.
@@ -229,14 +229,12 @@ func Unwanted(wants []Want, have []dockerapi.Container) []Action {
 
 // Converge returns the actions for all entries of one daemon, given its
 // containers. Those without an entry are only removed if the entries are
-// complete.
-func Converge(wants []Want, have []dockerapi.Container, complete bool) ([]Action, error) {
-	var actions []Action
-	var errs []error
+// complete. The problems are about containers whose name is taken.
+func Converge(wants []Want, have []dockerapi.Container, complete bool) (actions []Action, problems []osconfig.Problem) {
 	for _, w := range wants {
 		list, err := Actions(w, have)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", w.Name, err))
+			problems = append(problems, osconfig.Problem{Source: w.Name, Text: err.Error()})
 		}
 		actions = append(actions, list...)
 	}
@@ -244,7 +242,7 @@ func Converge(wants []Want, have []dockerapi.Container, complete bool) ([]Action
 		actions = append(actions, Unwanted(wants, have)...)
 	}
 	slices.SortStableFunc(actions, func(a, b Action) int { return strings.Compare(a.Service, b.Service) })
-	return actions, errors.Join(errs...)
+	return actions, problems
 }
 
 // StopOrder returns OS services in the order in which they stop, those that

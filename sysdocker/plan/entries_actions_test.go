@@ -70,9 +70,9 @@ func TestConverge(t *testing.T) {
 		{ID: "d", Name: "db"}, // somebody else's
 		{ID: "o", Name: "old", Labels: map[string]string{LabelConfigured: "old"}},
 	}
-	actions, err := Converge(list, existing, true)
-	if err == nil || !strings.Contains(err.Error(), "db: container db exists and is not from the configuration") {
-		t.Errorf("error = %v", err)
+	actions, problems := Converge(list, existing, true)
+	if len(problems) != 1 || !strings.HasPrefix(problems[0].String(), "db: container db exists and is not from the configuration") {
+		t.Errorf("problems = %v", problems)
 	}
 	var got []string
 	for _, a := range actions {

@@ -20,6 +20,8 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/bootlog"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	"github.com/bulkhead-os/bulkhead/internal/slots"
+	osconfig "github.com/bulkhead-os/bulkhead/os-config"
+	"github.com/bulkhead-os/bulkhead/os-config/conffile"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
 )
 
@@ -253,8 +255,10 @@ func TestStatusTellsWhatIsWrong(t *testing.T) {
 	engines["system"].containers[1].State = dockerapi.Exited
 	engines["user"].err = errors.New("daemon is on fire")
 	p.space = func(string) (total, available int64, err error) { return 8 << 30, 60 << 20, nil }
-	mistakes := "user.yml:3:1: hostnme: unknown key; did you mean hostname?\nuser.yml:4:1: warning: apt: not supported here\n"
-	if err := os.WriteFile(p.configProblems, []byte(mistakes), 0o600); err != nil {
+	if err := conffile.ProblemFile(p.configProblems).Write([]osconfig.Problem{
+		{Source: "user.yml", Line: 3, Column: 1, Key: "hostnme", Text: "unknown key; did you mean hostname?"},
+		{Severity: osconfig.Warning, Source: "user.yml", Line: 4, Column: 1, Key: "apt", Text: "not supported here"},
+	}); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(p.userProblems, []byte("daemon.json: data-root: left out: no place\ndaemon.json: mtu: left out\n"), 0o600); err != nil {

@@ -128,10 +128,8 @@ func (p places) plan(c *cli.Context) (servicePlan, error) {
 	}
 	selection := cfg.Rancher.Select(p.root, catalogue)
 	wants, mistakes := entries(cfg, selection, records)
-	for _, problem := range slices.Concat(problems, selection.Problems) {
-		if problem.Severity == osconfig.Error {
-			planned.Problems = append(planned.Problems, problem.String())
-		}
+	for _, problem := range osconfig.Errors(slices.Concat(problems, selection.Problems)) {
+		planned.Problems = append(planned.Problems, problem.String())
 	}
 	for _, m := range mistakes {
 		planned.Problems = append(planned.Problems, m.Key+": "+m.Text)
@@ -148,9 +146,9 @@ func (p places) plan(c *cli.Context) (servicePlan, error) {
 			planned.Problems = append(planned.Problems, fmt.Sprintf("%s Docker: %v", tier, err))
 			continue
 		}
-		actions, err := plan.Converge(ours, existing, complete)
-		if err != nil {
-			planned.Problems = append(planned.Problems, strings.Split(err.Error(), "\n")...)
+		actions, taken := plan.Converge(ours, existing, complete)
+		for _, problem := range taken {
+			planned.Problems = append(planned.Problems, problem.String())
 		}
 		for _, a := range actions {
 			planned.Actions = append(planned.Actions, plannedAction{

@@ -22,6 +22,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/slots"
 	"github.com/bulkhead-os/bulkhead/internal/version"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
+	"github.com/bulkhead-os/bulkhead/os-config/conffile"
 )
 
 // status is the machine on one screen. What could not be found out is left
@@ -134,22 +135,25 @@ func (p places) status(ctx context.Context) status {
 	if s.Systems, err = p.systems(); err != nil {
 		problem("systems on the disk: %v", err)
 	}
-	for _, told := range []struct {
-		file, about string
-		mistakes    func(text string) []string
-	}{
-		{p.configProblems, "configuration", osconfig.Mistakes},
-		{p.upgradeFailed, "upgrade failed (ros os history)", lines},
-		{p.networkProblems, "network", lines},
-		{p.userFailure, "user Docker", lines},
-		{p.userProblems, "user Docker", lines},
+	configuration, err := conffile.ProblemFile(p.configProblems).Read()
+	if err != nil {
+		problem("%v", err)
+	}
+	for _, m := range osconfig.Errors(configuration) {
+		problem("configuration: %v", m)
+	}
+	for _, report := range []struct{ file, about string }{
+		{p.upgradeFailed, "upgrade failed (ros os history)"},
+		{p.networkProblems, "network"},
+		{p.userFailure, "user Docker"},
+		{p.userProblems, "user Docker"},
 	} {
-		text, err := os.ReadFile(told.file)
+		text, err := os.ReadFile(report.file)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			problem("%v", err)
 		}
-		for _, m := range told.mistakes(string(text)) {
-			problem("%s: %s", told.about, m)
+		for _, line := range lines(string(text)) {
+			problem("%s: %s", report.about, line)
 		}
 	}
 	if s.Memory, err = readFile(p.meminfo, parseMemory); err != nil {

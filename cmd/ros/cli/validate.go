@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -140,11 +139,7 @@ var userDataName = regexp.MustCompile(`(?i)^user[-_]?data`)
 // networkProblems are those of what a configuration disk says about the network.
 func networkProblems(source string, text []byte) (problems []osconfig.Problem) {
 	network, err := netdata.Read(text)
-	if err != nil {
-		for line := range strings.Lines(err.Error()) {
-			problems = append(problems, withLine(source, strings.TrimSpace(line)))
-		}
-	}
+	problems = osconfig.ProblemsOf(source, err)
 	config, err := network.CloudConfig()
 	if err != nil {
 		return append(problems, osconfig.Problem{Source: source, Text: err.Error()})
@@ -155,18 +150,6 @@ func networkProblems(source string, text []byte) (problems []osconfig.Problem) {
 		problems = append(problems, problem)
 	}
 	return problems
-}
-
-// withLine makes a problem of a text that may begin with "line 3: ".
-func withLine(source, text string) osconfig.Problem {
-	problem := osconfig.Problem{Source: source, Text: text}
-	if rest, is := strings.CutPrefix(text, "line "); is {
-		number, rest, _ := strings.Cut(rest, ": ")
-		if line, err := strconv.Atoi(number); err == nil {
-			problem.Line, problem.Text = line, rest
-		}
-	}
-	return problem
 }
 
 // otherServiceProblems is serviceProblems for the configuration of another

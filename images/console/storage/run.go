@@ -43,7 +43,7 @@ const (
 type Runner struct {
 	Log *slog.Logger
 	// Report shows people what went wrong.
-	Report func(text string)
+	Report func(osconfig.Problem)
 	// Once: mounts that fail are not tried again, which the report says otherwise.
 	Once bool
 }
@@ -108,7 +108,7 @@ func (r Runner) Retry(ctx context.Context, failed []Mount) {
 		if err := retry.Sleep(ctx, pauses.Next()); err != nil {
 			if errors.Is(err, context.DeadlineExceeded) {
 				for _, m := range failed {
-					r.Report(fmt.Sprintf("mounts: %s: given up after %v", m, retryLimit))
+					r.report(m, fmt.Sprintf("given up after %v", retryLimit))
 				}
 			}
 			return
@@ -129,6 +129,11 @@ func (r Runner) Retry(ctx context.Context, failed []Mount) {
 	}
 }
 
+// report shows people what is wrong with a mount.
+func (r Runner) report(m Mount, text string) {
+	r.Report(osconfig.Problem{Source: "mounts", Key: m.String(), Text: text})
+}
+
 // mountAll mounts in order, and returns what failed.
 func (r Runner) mountAll(ctx context.Context, mounts []Mount) []Mount {
 	until := time.Now().Add(deviceLimit)
@@ -139,11 +144,11 @@ func (r Runner) mountAll(ctx context.Context, mounts []Mount) []Mount {
 			err = r.mount(ctx, until, m)
 		}
 		if err != nil {
-			text := fmt.Sprintf("mounts: %s: %v", m, err)
+			text := err.Error()
 			if !r.Once {
 				text += fmt.Sprintf("; it is tried again for %v", retryLimit)
 			}
-			r.Report(text)
+			r.report(m, text)
 			failed = append(failed, m)
 		}
 	}

@@ -60,13 +60,15 @@ func (b *Builder) decode(n *yaml.Node, into any) error {
 		return err
 	}
 	for _, text := range wrong.Errors {
-		// "line 3: cannot unmarshal !!str `x` into int"
-		where, _, found := strings.Cut(text, ": cannot unmarshal ")
-		if !found {
-			b.Problem("%s", text) // such as a key that is there twice
-			continue
+		// yaml.v3 has no type for this: "line 3: cannot unmarshal !!str `x` into int"
+		line, what := n.Line, text
+		if _, err := fmt.Sscanf(text, "line %d:", &line); err == nil {
+			_, what, _ = strings.Cut(text, ": ")
 		}
-		b.Problem("%s: expected %s", where, kindOf(text[strings.LastIndex(text, " ")+1:]))
+		if strings.HasPrefix(what, "cannot unmarshal ") {
+			what = "expected " + kindOf(what[strings.LastIndex(what, " ")+1:])
+		}
+		b.problemAt(line, "%s", what) // or else such as a key that is there twice
 	}
 	return nil
 }
@@ -107,7 +109,7 @@ func (r rest) refuse(b *Builder, where string, harmless ...string) {
 	for _, key := range slices.Sorted(maps.Keys(r)) {
 		if !slices.Contains(harmless, key) {
 			n := r[key]
-			b.Problem("line %d: %s: %.40q has no effect here", n.Line, where, key)
+			b.problemAt(n.Line, "%s: %.40q has no effect here", where, key)
 		}
 	}
 }
@@ -173,13 +175,13 @@ func (p parameters) bridge(b *Builder, name string, i *Interface) {
 		value := p[key].Value
 		switch n, err := strconv.Atoi(value); {
 		case !known:
-			b.Problem("line %d: %s: %.40q of a bridge has no effect here", p[key].Line, name, key)
+			b.problemAt(p[key].Line, "%s: %.40q of a bridge has no effect here", name, key)
 		case option.name == "stp_state" && isTrue(value):
 			options += " stp_state 1"
 		case option.name == "stp_state":
 			options += " stp_state 0"
 		case err != nil || n < 0:
-			b.Problem("line %d: %s: %.40q: expected a whole number", p[key].Line, name, key)
+			b.problemAt(p[key].Line, "%s: %.40q: expected a whole number", name, key)
 		default:
 			options += fmt.Sprintf(" %s %d", option.name, n*option.times)
 		}

@@ -16,6 +16,8 @@ import (
 	"unicode"
 
 	"go.yaml.in/yaml/v3"
+
+	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 
 // A Network is what a platform says about all interfaces. The yaml tags are
@@ -120,6 +122,11 @@ const maxKey = 15
 // Problem notes something that could not be taken over.
 func (b *Builder) Problem(format string, args ...any) {
 	b.errs = append(b.errs, fmt.Errorf(format, args...))
+}
+
+// problemAt is Problem for a line of the text.
+func (b *Builder) problemAt(line int, format string, args ...any) {
+	b.errs = append(b.errs, &osconfig.LineError{Line: line, Err: fmt.Errorf(format, args...)})
 }
 
 // Interface returns the interface with an id, which it makes when it is new.
