@@ -2,6 +2,7 @@ package osconfig
 
 import (
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 
@@ -16,10 +17,12 @@ type User struct {
 	Gecos string `yaml:"gecos" eg:"Anna Example"`
 	// Number; else the next free one.
 	UID UserID `yaml:"uid" eg:"2000"`
-	// Groups it belongs to: a list, or one text with commas.
+	// Groups it belongs to.
 	Groups NameList `yaml:"groups" eg:"[docker, sudo]"`
 	// Its own group; else one with the name of the user.
 	PrimaryGroup UserName `yaml:"primary_group" alias:"primary-group" eg:"users"`
+	// Make the groups in `groups` that are not there.
+	CreateGroups Anything `yaml:"create_groups" instead:"they are always made"`
 	// Make no group with the name of the user.
 	NoUserGroup bool `yaml:"no_user_group" alias:"no-user-group" eg:"true"`
 	// What it may do with sudo, in the notation of sudoers(5).
@@ -73,32 +76,62 @@ func (u *User) setNode(d *decoder, n *yaml.Node, key string) bool {
 	return d.decodeStruct(n, reflect.ValueOf(u).Elem(), key)
 }
 
-// A UserList is a list of accounts, or one text with names and commas.
+// A UserList is a list of accounts, in which lists of names may stand, one text
+// with names and commas, or {NAME: {…}} and {NAME: true}.
 type UserList []User
 
 func (l *UserList) setNode(d *decoder, n *yaml.Node, key string) bool {
-	return d.decodeList(commaList(n), reflect.ValueOf(l).Elem(), key)
+	if n.Kind != yaml.MappingNode {
+		return d.decodeList(flat(commaList(n)), reflect.ValueOf(l).Elem(), key)
+	}
+	pairs, ok := d.pairs(n, key, 0)
+	*l = make(UserList, 0, len(pairs))
+	for _, p := range pairs {
+		user, at := newElem(reflect.TypeFor[User]()), join(key, p.name)
+		value := resolve(p.value)
+		if !d.spend(value, at) {
+			return false
+		}
+		on, known := parseBool(value.Value)
+		switch {
+		case value.Kind == yaml.MappingNode:
+			value = &yaml.Node{
+				Kind: yaml.MappingNode, Line: value.Line, Column: value.Column,
+				Content: append([]*yaml.Node{{Kind: yaml.ScalarNode, Tag: "!!str", Value: "name", Line: p.key.Line, Column: p.key.Column}, p.key}, value.Content...),
+			}
+		case isNull(value) || known && !on:
+			continue
+		case known:
+			value = p.key
+		default:
+			d.problem(value, at, "expected true, or the keys of an account; does the list lack a -?")
+			continue
+		}
+		if d.decode(value, user, at) {
+			*l = append(*l, user.Interface().(User))
+		}
+	}
+	return ok
+}
+
+// flat puts the items of the lists in a list in their place.
+func flat(n *yaml.Node) *yaml.Node {
+	list := *n
+	list.Content = nil
+	for _, item := range n.Content {
+		if in := resolve(item); n.Kind == yaml.SequenceNode && in.Kind == yaml.SequenceNode {
+			list.Content = append(list.Content, in.Content...)
+		} else {
+			list.Content = append(list.Content, item)
+		}
+	}
+	return &list
 }
 
 // A Group is a group of accounts.
 type Group struct {
 	Name    UserName
 	Members []UserName
-}
-
-// setNode takes a name, or {NAME: [MEMBER, …]}.
-func (g *Group) setNode(d *decoder, n *yaml.Node, key string) bool {
-	if n.Kind == yaml.ScalarNode {
-		return d.decode(n, reflect.ValueOf(&g.Name).Elem(), key)
-	}
-	pairs, ok := d.pairs(n, key, 0)
-	if !ok || len(pairs) != 1 {
-		if ok {
-			d.problem(n, key, "expected one group: a name, or {NAME: [MEMBER, …]}")
-		}
-		return false
-	}
-	return g.set(d, pairs[0], key)
 }
 
 func (g *Group) set(d *decoder, p pair, key string) bool {
@@ -114,16 +147,42 @@ func (g *Group) set(d *decoder, p pair, key string) bool {
 	return true
 }
 
-// A GroupList is a list of groups, one text with names and commas, or
-// {NAME: [MEMBER, …]}.
+// A GroupList is a list of groups, each a name or {NAME: [MEMBER, …]}, one text
+// with names and commas, or {NAME: [MEMBER, …]}.
 type GroupList []Group
 
 func (l *GroupList) setNode(d *decoder, n *yaml.Node, key string) bool {
-	if n.Kind != yaml.MappingNode {
-		return d.decodeList(commaList(n), reflect.ValueOf(l).Elem(), key)
+	*l = GroupList{}
+	if n.Kind == yaml.MappingNode {
+		return l.add(d, n, key)
 	}
+	n = commaList(n)
+	if n.Kind != yaml.SequenceNode {
+		d.problem(n, key, "expected a list, found %s", kind(n))
+		return false
+	}
+	for i, item := range n.Content {
+		at := fmt.Sprintf("%s[%d]", key, i)
+		item = resolve(item)
+		switch {
+		case !d.spend(item, at):
+			return false
+		case isNull(item):
+		case item.Kind == yaml.ScalarNode:
+			g := Group{}
+			if d.setText(item, &g.Name, item.Value, at) {
+				*l = append(*l, g)
+			}
+		default:
+			l.add(d, item, at)
+		}
+	}
+	return true
+}
+
+// add takes the groups of {NAME: [MEMBER, …]}.
+func (l *GroupList) add(d *decoder, n *yaml.Node, key string) bool {
 	pairs, ok := d.pairs(n, key, 0)
-	*l = make(GroupList, 0, len(pairs))
 	for _, p := range pairs {
 		if g := (Group{}); g.set(d, p, key) {
 			*l = append(*l, g)
@@ -132,11 +191,19 @@ func (l *GroupList) setNode(d *decoder, n *yaml.Node, key string) bool {
 	return ok
 }
 
-// A NameList is a list of names of users or groups, or one text with names
-// and commas.
+// A NameList is a list of names of users or groups, one text with names and
+// commas, or a map whose keys are the names.
 type NameList []UserName
 
 func (l *NameList) setNode(d *decoder, n *yaml.Node, key string) bool {
+	if n.Kind == yaml.MappingNode {
+		pairs, ok := d.pairs(n, key, 0)
+		n = &yaml.Node{Kind: yaml.SequenceNode, Line: n.Line, Column: n.Column}
+		for _, p := range pairs {
+			n.Content = append(n.Content, p.key)
+		}
+		return d.decodeList(n, reflect.ValueOf(l).Elem(), key) && ok
+	}
 	return d.decodeList(commaList(n), reflect.ValueOf(l).Elem(), key)
 }
 
@@ -185,14 +252,33 @@ type Chpasswd struct {
 type NamedPassword struct {
 	// Name of the account.
 	Name UserName `yaml:"name" required:"true" eg:"anna"`
-	// Password, in clear or as a hash.
-	Password Secret `yaml:"password" eg:"correct horse"`
+	// Password: a hash, or with `type: text` in clear.
+	Password Secret `yaml:"password" eg:"$6$bulkhead$DuApHLe9WNL3CY0mb1ldTzDHcD1jKoHqFpVSGpmGUvV8sijlgEiCL0Papyff6QALQCiXLAwKrAeqbUw0eHjam0"`
 	// What `password` is: `hash` or `text`; `RANDOM` makes one and shows it
 	// on the console.
 	Type PasswordType `yaml:"type" eg:"text"`
 }
 
 func (p *NamedPassword) setDefaults() { p.Type = "hash" }
+
+// check refuses a password that nobody could log in with.
+func (p *NamedPassword) check() (field, text string) {
+	locked := strings.TrimLeft(p.Password.Reveal(), "!*")
+	switch {
+	case p.Type != "RANDOM" && p.Password == "":
+		return "password", "expected a password, or type: RANDOM"
+	case p.Type == "hash" && locked != "" && !isHash(locked):
+		return "password", "expected a hash such as $6$…, as openssl passwd -6 makes it, or type: text"
+	}
+	return "", ""
+}
+
+func (p *NamedPassword) doubtful() (field, text string) {
+	if p.Type == "RANDOM" && p.Password != "" {
+		return "password", "has no effect: type RANDOM makes one"
+	}
+	return "", ""
+}
 
 // A PasswordList are lines NAME:PASSWORD.
 type PasswordList []NamedPassword

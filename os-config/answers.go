@@ -71,7 +71,7 @@ func instead(key string) string {
 		return "how the machine boots is part of the OS"
 	case "launch-index":
 		return "each machine takes all of its user data"
-	case "locale_configfile":
+	case "locale_configfile", "migrate", "version":
 		return "leave it out"
 	case "manage_resolv_conf", "resolv_conf":
 		return "use rancher.network.dns"

@@ -172,7 +172,7 @@ func (d *decoder) setScalar(n *yaml.Node, v reflect.Value, text, key string) boo
 		}
 		v.SetString(text)
 	case reflect.Bool:
-		on, known := parseBool(text)
+		on, known := parseSwitch(text)
 		if !known {
 			d.problem(n, key, "expected true or false")
 			return false

@@ -122,7 +122,7 @@ func kinds() map[reflect.Type]kindOf {
 	whole := object{"type": "integer"}
 	return map[reflect.Type]kindOf{
 		reflect.TypeFor[string]():          text("text", ""),
-		reflect.TypeFor[bool]():            {"true or false", object{"enum": []any{true, false, "yes", "no", "on", "off"}}},
+		reflect.TypeFor[bool]():            {"true or false", object{"enum": []any{true, false, "yes", "no", "on", "off", 1, 0}}},
 		reflect.TypeFor[int]():             {"number", object{"type": "integer", "minimum": 0}},
 		reflect.TypeFor[Anything]():        {"anything", object{}},
 		reflect.TypeFor[Secret]():          text("text", ""),
@@ -150,10 +150,10 @@ func kinds() map[reflect.Type]kindOf {
 		reflect.TypeFor[Owner]():           text("`USER[:GROUP]`", ""),
 		reflect.TypeFor[UserName]():        text("name", `^[A-Za-z_][A-Za-z0-9_.-]{0,31}$`),
 		reflect.TypeFor[UserID]():          {"number", object{"type": []string{"integer", "string"}, "minimum": 0}},
-		reflect.TypeFor[NameList]():        either("names: list, or text with commas", object{"type": "string"}, texts),
+		reflect.TypeFor[NameList]():        either("names: list, map, or text with commas", object{"type": []string{"string", "object"}}, texts),
 		reflect.TypeFor[Sudo]():            either("text or list", object{"type": "string"}, texts, object{"enum": []any{false}}),
 		reflect.TypeFor[Date]():            text("day", `^[0-9]{4}-[0-9]{2}-[0-9]{2}$`),
-		reflect.TypeFor[Toggle]():          {"true, false or `unchanged`", object{"enum": []any{true, false, "yes", "no", "on", "off", "unchanged"}}},
+		reflect.TypeFor[Toggle]():          {"true, false or `unchanged`", object{"enum": []any{true, false, "yes", "no", "on", "off", 1, 0, "unchanged"}}},
 		reflect.TypeFor[EtcHosts]():        {"true, false or `localhost`", object{"enum": []any{true, false, "localhost", "template"}}},
 		reflect.TypeFor[ResizeRootFS]():    {"true, false or `noblock`", object{"enum": []any{true, false, "noblock"}}},
 		reflect.TypeFor[GrowMode]():        {"`auto`, `growpart` or `off`", object{"enum": []any{"auto", "growpart", "gpart", "off", false}}},

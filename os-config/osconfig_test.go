@@ -24,6 +24,8 @@ const (
 
 func ptr(s string) *string { return &s }
 
+func account(name UserName) User { return User{Name: name, LockPasswd: true} }
+
 // overlay sets what is not zero.
 func overlay(to, from reflect.Value) {
 	switch {
@@ -98,6 +100,15 @@ rancher:
 				"a": {Image: "x", Restart: "always"}, "b": {Image: "y", Restart: "always"}, "c": {Image: "z", Restart: "always"},
 			}}}},
 		{"binary", "hostname: !!binary " + base64.StdEncoding.EncodeToString([]byte("host")), Config{Hostname: "host"}},
+		{"accounts in lists of names", "users: [default, [anna, bert], null]", Config{Users: UserList{account("default"), account("anna"), account("bert")}}},
+		{"accounts as a map", "users: {default: true, anna: {uid: 2000, groups: {docker: [anna], sudo: }}, bert: no, cleo: }",
+			Config{Users: UserList{account("default"), {Name: "anna", UID: "2000", Groups: NameList{"docker", "sudo"}, LockPasswd: true}}}},
+		{"groups in all ways", "groups: [a, {b: c, d: [e, f], g: }, null]",
+			Config{Groups: GroupList{{Name: "a"}, {Name: "b", Members: []UserName{"c"}}, {Name: "d", Members: []UserName{"e", "f"}}, {Name: "g"}}}},
+		{"groups as a map", "groups: {a: 'b, c', d: }", Config{Groups: GroupList{{Name: "a", Members: []UserName{"b", "c"}}, {Name: "d"}}}},
+		{"numbers for true and false", "ssh_pwauth: 1\nrancher: {debug: 1}", Config{SSHPasswordAuth: "true", Rancher: Rancher{Debug: true}}},
+		{"sizes and growth", "swap: {size: 1.5MB}\ngrowpart: {mode: 'false', devices: /}",
+			Config{Swap: Swap{Size: "1.5MB"}, GrowPart: GrowPart{Mode: "off", Devices: StringList{"/"}}}},
 		{"lists of one", "rancher: {autologin: tty1, state: {autoformat: [/dev/sda]}}",
 			Config{Rancher: Rancher{Autologin: StringList{"tty1"}, State: State{Autoformat: StringList{"/dev/sda"}}}}},
 	}

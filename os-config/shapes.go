@@ -55,6 +55,10 @@ func (c *Command) setNode(d *decoder, n *yaml.Node, key string) bool {
 		}
 		return ok
 	}
+	if n.Kind == yaml.MappingNode {
+		d.problem(n, key, "expected a text or a list, found a mapping; a command with a colon and a blank needs quotes around it")
+		return false
+	}
 	words, ok := d.texts(n, key)
 	if ok {
 		*c = words

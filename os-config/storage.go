@@ -93,7 +93,7 @@ type GrowPart struct {
 	// `auto` and `growpart` grow them, `off` does not.
 	Mode GrowMode `yaml:"mode" def:"auto" eg:"off"`
 	// Mount points or devices of the partitions.
-	Devices []string `yaml:"devices" def:"[/]" eg:"[/var/lib, /dev/sdb1]"`
+	Devices StringList `yaml:"devices" def:"[/]" eg:"[/var/lib, /dev/sdb1]"`
 	// Grow even if /etc/growroot-disabled exists.
 	IgnoreGrowrootDisabled bool `yaml:"ignore_growroot_disabled" instead:"there is no such file here; use mode: off"`
 }

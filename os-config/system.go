@@ -46,6 +46,13 @@ type PowerState struct {
 	Condition Condition `yaml:"condition" def:"true" eg:"[test, -f, /run/restart]"`
 }
 
+func (p *PowerState) doubtful() (field, text string) {
+	if p.Mode == "" && (p.Delay != "" || p.Message != "" || p.Timeout != 0) {
+		return "mode", "is missing, so nothing happens: poweroff, reboot or halt"
+	}
+	return "", ""
+}
+
 // A Condition is a command whose success decides, or a fixed answer. The zero
 // value is true.
 type Condition struct {

@@ -36,6 +36,14 @@ func parseBool(text string) (on, known bool) {
 	return false, false
 }
 
+// parseSwitch knows the numbers, too, that cloud-init takes for true and false.
+func parseSwitch(text string) (on, known bool) {
+	if text == "1" || text == "0" {
+		return text == "1", true
+	}
+	return parseBool(text)
+}
+
 // madeOf reports whether a text has at least one byte and all of them are
 // letters, digits or among extra.
 func madeOf(text, extra string) bool {
@@ -149,7 +157,7 @@ func (d *Date) setText(text string) error {
 type Toggle string
 
 func (t *Toggle) setText(text string) error {
-	on, known := parseBool(text)
+	on, known := parseSwitch(text)
 	switch {
 	case known:
 		*t = Toggle(strconv.FormatBool(on))
