@@ -177,15 +177,23 @@ func TestTheBulkheadHolds(t *testing.T) {
 		full                 bool
 	}{
 		{name: "kill -TERM 1", command: "docker run --rm --pid=host " + image + " kill -TERM 1"},
-		{name: "kill -9 -1", full: true, command: "docker run --rm --pid=host " + image + " kill -9 -1"},
-		{name: "reboot -f", full: true, command: "docker run --rm --pid=host --privileged " + image + " reboot -f"},
-		{name: "a memory hog that leaves its cgroup", full: true, command: "timeout 60 docker run --rm --shm-size=8g --cgroup-parent=/elsewhere " + image +
+		{name: "kill -9 -1", command: "docker run --rm --pid=host " + image + " kill -9 -1"},
+		{name: "reboot -f", command: "docker run --rm --pid=host --privileged " + image + " reboot -f"},
+		{name: "a memory hog that leaves its cgroup", command: "timeout 60 docker run --rm --shm-size=8g --cgroup-parent=/elsewhere " + image +
 			" sh -c 'dd if=/dev/zero of=/dev/shm/x bs=64k; tail /dev/zero'"},
 		{name: "privileged memory hog", command: "timeout 60 docker run --rm --privileged --pid=host --oom-score-adj=-500 " + image + " tail /dev/zero", full: true},
 		{name: "fork bomb", command: "timeout 60 docker run --rm --name bomb " + image + " sh -c 'b() { b | b & }; b; sleep 40'; docker rm -f bomb", full: true},
-		{name: "a network with the machine's addresses", full: true, command: "docker network create --subnet $(ip -4 route show dev eth0 scope link | cut -d' ' -f1) lan",
+		{name: "a network with the machine's addresses", command: "docker network create --subnet $(ip -4 route show dev eth0 scope link | cut -d' ' -f1) lan",
 			after: "docker network rm lan"},
-		{name: "full /run/user-docker", full: true, command: "timeout 60 docker run --rm -v /run/user-docker:/x " + image + " sh -c 'cat /dev/zero >/x/fill; sleep 20; rm /x/fill'"},
+		{name: "full /run/user-docker", command: "timeout 60 docker run --rm -v /run/user-docker:/x " + image + " sh -c 'cat /dev/zero >/x/fill; sleep 20; rm /x/fill'"},
+		{name: "real-time processes", command: "docker run -d --name attack --ulimit rtprio=99 " + image +
+			" chrt -f 99 sh -c 'for i in $(seq $(nproc)); do while :; do :; done & done; wait'", after: "docker rm -f attack"},
+		{name: "connections to sshd", command: "docker run -d --name attack " + image +
+			" sh -c 'for i in $(seq 250); do sleep 50 | nc $(ip route | sed -n \"s/default via \\([^ ]*\\).*/\\1/p\") 22 >/dev/null & done; wait'; sleep 20", after: "docker rm -f attack"},
+		{name: "every address of a network", full: true, command: "docker run -d --name attack -v /usr:/usr:ro -v /lib:/lib:ro -v /lib64:/lib64:ro " + image +
+			" /usr/bin/bash -c 'for i in {1..6}; do while :; do for x in {0..255}; do for y in {1..254}; do echo >/dev/udp/172.17.$x.$y/9; done; done; done & done; wait'; sleep 120",
+			after: "docker rm -f attack; ! sudo dmesg | grep 'neighbor table overflow'"},
+		{name: "1,000 published ports", full: true, command: "timeout 100 docker run -d --name attack -p 20000-20999:20000-20999 " + image + " sleep 1d", after: "docker rm -f attack"},
 	} {
 		if tt.full && testing.Short() {
 			continue

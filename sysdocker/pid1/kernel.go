@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -75,9 +76,6 @@ var sysctls = []sysctl{
 	{"net/ipv6/neigh/default/gc_thresh1", "4096"},
 	{"net/ipv6/neigh/default/gc_thresh2", "32768"},
 	{"net/ipv6/neigh/default/gc_thresh3", "131072"},
-	// Real-time processes of containers (--ulimit rtprio) leave others more than
-	// the kernel's 5 %.
-	{"kernel/sched_rt_runtime_us", "700000"},
 	// Search engines and databases map many files.
 	{"vm/max_map_count", "1048576"},
 	// A dead PID 1 must not leave a dead machine: restart after 10 s.
@@ -127,4 +125,24 @@ func writeSysctls(dir string, list []sysctl) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// fairServers keep time for ordinary processes, one on each processor: of each
+// second, so many nanoseconds that real-time processes do not get. It is the kernel's
+// kernel/sched/debug.c that has them here.
+const (
+	fairServers = "/sys/kernel/debug/sched/fair_server/cpu*/runtime"
+	fairTime    = 300 * time.Millisecond
+)
+
+// keepFairTime raises the kernel's 5 %: any container may have real-time processes
+// (--ulimit rtprio). A kernel that is locked down, as under Secure Boot, refuses.
+func keepFairTime(context.Context) error {
+	files, err := filepath.Glob(fairServers)
+	for _, file := range files {
+		if e := os.WriteFile(file, fmt.Append(nil, fairTime.Nanoseconds()), 0); !errors.Is(e, os.ErrPermission) {
+			err = errors.Join(err, e)
+		}
+	}
+	return err
 }

@@ -105,6 +105,7 @@ func (s *system) steps() []step {
 		{name: "oom-score", do: protectFromOOM, optional: true},
 		{name: "limits", do: raiseLimits, optional: true},
 		{name: "sysctl", do: setSysctls, optional: true},
+		{name: "fair-time", do: keepFairTime, optional: true},
 		{name: "cgroups", do: s.makeCgroups, optional: true},
 		{name: "apparmor", do: loadPolicy, optional: true},
 		{name: "reaper", do: s.startReaper},
