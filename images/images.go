@@ -203,14 +203,14 @@ type Ready struct {
 	Docker string `yaml:"docker"`
 	// File is a path that exists.
 	File string `yaml:"file"`
-	// Failure is a file in which the service says that it cannot become ready
-	// by itself. While it is there the orchestrator goes on without the service.
+	// Failure is a file in which the service says why it cannot become ready by
+	// itself. While the file exists, others start without the service.
 	Failure string `yaml:"failure"`
-	// Waiting is a file that is there as long as the service itself waits for
-	// other services. No other is held back for it then.
+	// Waiting is a file that exists while the service itself waits for other
+	// services. It gives back its second slot meanwhile.
 	Waiting string `yaml:"waiting"`
-	// Timeout is how long to wait before the orchestrator goes on without
-	// the service, with a complaint; 60 s when zero.
+	// Timeout is how long others wait: then the orchestrator reports the
+	// service as late, and starts them without it. 60 s when zero.
 	Timeout Duration `yaml:"timeout"`
 }
 

@@ -19,7 +19,7 @@ import (
 )
 
 // programs maps the name the binary was called by to what it does. Each gets
-// os.Args and returns the exit code.
+// os.Args and returns the exit code. images/ros/layer.yml has a link for each.
 var programs = map[string]func(args []string) int{
 	"ros":           cli.Main,
 	"orchestrator":  orchestrator.Main,

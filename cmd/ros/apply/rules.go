@@ -45,8 +45,9 @@ func (s Step) service() string {
 	return string(s)
 }
 
-// A rule says what happens when a key, or one below it, changes. With Restart
-// it is the service of the last step that restarts.
+// A rule says what happens when a key, or one below it, changes: the rule with
+// the longest key counts. With Restart the last step names the service that
+// restarts.
 type rule struct {
 	key    string
 	effect Effect
@@ -60,7 +61,8 @@ const (
 	early        = "it is read before there is a configuration file: set it on the kernel command line"
 )
 
-// rules are by key. What is in none needs a reboot.
+// rules are by key. A key without a rule needs a reboot. docs/config-behaviour.md
+// has the same for people.
 var rules = []rule{
 	{"hostname", Now, "the machine takes the name; programs that run keep the one they read", []Step{Hostname}},
 	{"fqdn", Now, "the machine takes the name; programs that run keep the one they read", []Step{Hostname}},
