@@ -4,53 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"go/ast"
-	"go/parser"
-	"go/token"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/bulkhead-os/bulkhead/images"
 	"github.com/bulkhead-os/bulkhead/iso/debian"
 )
-
-// TestProgramLinks: each program in cmd/ros's table has its link in the ros
-// layer, at the path that the rest of the OS uses.
-func TestProgramLinks(t *testing.T) {
-	layers, err := images.LoadLayers()
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := parser.ParseFile(token.NewFileSet(), "../cmd/ros/main.go", nil, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := 0
-	ast.Inspect(f, func(n ast.Node) bool {
-		spec, ok := n.(*ast.ValueSpec)
-		if !ok || spec.Names[0].Name != "programs" {
-			return true
-		}
-		for _, e := range spec.Values[0].(*ast.CompositeLit).Elts {
-			name, err := strconv.Unquote(e.(*ast.KeyValueExpr).Key.(*ast.BasicLit).Value)
-			if err != nil {
-				t.Fatal(err)
-			}
-			found++
-			path := "/usr/lib/bulkhead/" + name
-			if got := layers["ros"].Links[path]; name != "ros" && got != "../../bin/ros" {
-				t.Errorf("images/ros/layer.yml: %s links to %q; want ../../bin/ros", path, got)
-			}
-		}
-		return false
-	})
-	if found == 0 {
-		t.Error("cmd/ros/main.go has no table programs")
-	}
-}
 
 func TestSubtract(t *testing.T) {
 	base := []debian.Package{{Name: "libc6", Version: "1"}, {Name: "bash", Version: "1"}}

@@ -3,7 +3,6 @@ package main
 import (
 	"maps"
 	"path"
-	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -11,23 +10,27 @@ import (
 	"github.com/bulkhead-os/bulkhead/images"
 )
 
-// Each program has a link in the layer ros, and no link leads to ros itself by
-// a name that is no program.
+// Each program has its link in the layer ros, at the path that the rest of the
+// OS uses, and each link there leads to a program.
 func TestPrograms(t *testing.T) {
 	layers, err := images.LoadLayers()
 	if err != nil {
 		t.Fatal(err)
 	}
-	linked := []string{"ros"} // the binary itself
-	for link := range layers["ros"].Links {
-		if path.Dir(link) == "/usr/lib/bulkhead" {
-			linked = append(linked, path.Base(link))
-		} else if programs[path.Base(link)] == nil {
-			t.Errorf("images/ros/layer.yml: %s is no program of cmd/ros/main.go", link)
+	links := maps.Clone(layers["ros"].Links)
+	maps.DeleteFunc(links, func(link, _ string) bool { return path.Dir(link) != "/usr/lib/bulkhead" })
+	want := make(map[string]string)
+	for name := range programs {
+		if name != "ros" {
+			want["/usr/lib/bulkhead/"+name] = "../../bin/ros"
 		}
 	}
-	slices.Sort(linked)
-	if diff := cmp.Diff(slices.Sorted(maps.Keys(programs)), linked); diff != "" {
-		t.Errorf("links of images/ros/layer.yml (-program +link):\n%s", diff)
+	if diff := cmp.Diff(want, links); diff != "" {
+		t.Errorf("images/ros/layer.yml and cmd/ros/main.go (-program +link):\n%s", diff)
+	}
+	for link := range layers["ros"].Links {
+		if programs[path.Base(link)] == nil {
+			t.Errorf("images/ros/layer.yml: %s: no such program in cmd/ros/main.go", link)
+		}
 	}
 }
