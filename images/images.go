@@ -23,6 +23,9 @@ func Ref(name, version string) string { return "docker.io/bulkhead/" + name + ":
 // engine in them.
 const LabelEngine = "io.bulkhead.engine"
 
+// UserDocker is the service whose container is User Docker.
+const UserDocker = "docker"
+
 // What is particular to the service console.
 const (
 	// Console is the service in which people work.
@@ -161,6 +164,11 @@ type Service struct {
 	// Reason says, per privilege, why the service needs it. Required for each of
 	// Rights.Privileges.
 	Reason map[string]string `yaml:"x-reason"`
+}
+
+// Grace is how long the container gets to stop.
+func (s Service) Grace() time.Duration {
+	return cmp.Or(time.Duration(s.StopGracePeriod), 10*time.Second) // Docker's default
 }
 
 // OomScore is the container's score for the kernel's OOM killer.

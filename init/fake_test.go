@@ -16,6 +16,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/bootlog"
 	"github.com/bulkhead-os/bulkhead/internal/bootstate"
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
+	"github.com/bulkhead-os/bulkhead/internal/power"
 	"github.com/bulkhead-os/bulkhead/internal/uevent"
 )
 
@@ -200,8 +201,8 @@ func (f *fake) Exec(path string, argv, env []string) error {
 	return errExec
 }
 
-func (f *fake) Reboot(cmd int) error {
-	f.call("reboot %#x", cmd)
+func (f *fake) End(action power.Action) error {
+	f.call("%s", action)
 	panic(rebooted{})
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -8,6 +9,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/bulkhead-os/bulkhead/internal/hostname"
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 )
@@ -51,25 +53,20 @@ func (b *boot) move(from, to string) error {
 	return b.mount(mount{source: from, target: path.Join(newRoot, to), flags: movable})
 }
 
-// defaultHostname holds until the configuration says otherwise.
-const defaultHostname = "bulkhead"
-
 // writeHostFiles makes the files that /etc links to, which the network service
 // writes to later, and the usual path of user Docker's socket.
 func writeHostFiles(_ context.Context, b *boot) error {
-	hostname := b.params.Get("cc.hostname")
-	if hostname == "" {
-		hostname = defaultHostname
-	}
-	err := b.sys.SetHostname(hostname)
-	if err != nil && hostname != defaultHostname {
+	// The default holds until the configuration says otherwise.
+	machine := cmp.Or(b.params.Get("cc.hostname"), hostname.Default)
+	err := b.sys.SetHostname(machine)
+	if err != nil && machine != hostname.Default {
 		// cloud-init reports what is wrong with it.
-		b.sys.Log(kmsg.Warning, fmt.Sprintf("init: set host name %q: %v", hostname, err))
-		hostname = defaultHostname
-		err = b.sys.SetHostname(hostname)
+		b.sys.Log(kmsg.Warning, fmt.Sprintf("init: set host name %q: %v", machine, err))
+		machine = hostname.Default
+		err = b.sys.SetHostname(machine)
 	}
 	if err != nil {
-		return fmt.Errorf("set host name %q: %w", hostname, err)
+		return fmt.Errorf("set host name %q: %w", machine, err)
 	}
 	if err := b.sys.MakeDir(layout.EtcDir, 0o755); err != nil {
 		return err
@@ -83,13 +80,9 @@ func writeHostFiles(_ context.Context, b *boot) error {
 	}
 	for name, content := range map[string]string{
 		"machine-id":  id,
-		"hostname":    hostname + "\n",
+		"hostname":    machine + "\n",
 		"resolv.conf": "",
-		"hosts": "127.0.0.1 localhost\n" +
-			"127.0.1.1 " + hostname + "\n" +
-			"::1 localhost ip6-localhost ip6-loopback\n" +
-			"ff02::1 ip6-allnodes\n" +
-			"ff02::2 ip6-allrouters\n",
+		"hosts":       hostname.Hosts(machine),
 	} {
 		if err := b.sys.WriteFile(path.Join(layout.EtcDir, name), content); err != nil {
 			return err

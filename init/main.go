@@ -14,8 +14,8 @@ import (
 	"syscall"
 
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
+	"github.com/bulkhead-os/bulkhead/internal/power"
 	"github.com/bulkhead-os/bulkhead/internal/version"
-	"golang.org/x/sys/unix"
 )
 
 func main() {
@@ -44,23 +44,15 @@ func newBoot(sys system) *boot {
 	return &boot{sys: sys, mounted: map[string]bool{}, built: version.Built()}
 }
 
-// powerSignals are what the commands poweroff, reboot and halt send to PID 1,
-// here from a rescue shell. Ctrl-Alt-Del restarts without asking until the
-// daemon is PID 1.
-var powerSignals = map[os.Signal]int{
-	unix.SIGTERM:       unix.LINUX_REBOOT_CMD_POWER_OFF,
-	unix.SIGINT:        unix.LINUX_REBOOT_CMD_RESTART,
-	syscall.Signal(37): unix.LINUX_REBOOT_CMD_HALT, // SIGRTMIN+3, as in systemd
-	syscall.Signal(38): unix.LINUX_REBOOT_CMD_POWER_OFF,
-	syscall.Signal(39): unix.LINUX_REBOOT_CMD_RESTART,
-}
-
+// obeySignals ends the boot when the commands poweroff, reboot and halt ask PID 1
+// for it, here from a rescue shell. Ctrl-Alt-Del restarts without asking until
+// the daemon is PID 1.
 func (b *boot) obeySignals() {
 	received := make(chan os.Signal, 1)
-	for s := range powerSignals {
-		signal.Notify(received, s)
-	}
+	signal.Notify(received, power.EndSignals()...)
 	for s := range received {
-		b.end(powerSignals[s])
+		if action, ok := power.ForSignal(s.(syscall.Signal)); ok {
+			b.end(action)
+		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/meminfo"
 	"github.com/bulkhead-os/bulkhead/os-config/cmdline"
 	"golang.org/x/sys/unix"
 )
@@ -134,14 +135,15 @@ func tuneMemory(sys system) error {
 	if err := sys.WriteFile("/sys/kernel/mm/transparent_hugepage/enabled", "madvise"); err != nil {
 		return err
 	}
-	info, err := sys.ReadFile("/proc/meminfo")
+	text, err := sys.ReadFile(meminfo.File)
 	if err != nil {
 		return err
 	}
-	var total int // kB
-	if _, err := fmt.Sscanf(info, "MemTotal: %d kB", &total); err != nil {
-		return fmt.Errorf("/proc/meminfo: %w", err)
+	memory, err := meminfo.Parse(text)
+	if err != nil {
+		return err
 	}
+	total := memory.Total >> 10 // kB, which the kernel counts in
 	if total >= smallMemory {
 		return nil
 	}

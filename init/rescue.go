@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
-	"golang.org/x/sys/unix"
+	"github.com/bulkhead-os/bulkhead/internal/power"
 )
 
 // A terminal is an open console.
@@ -34,7 +34,7 @@ func (b *boot) rescue(s step) {
 	defer t.Close()
 	if n, err := strconv.Atoi(b.params.Get("panic")); err == nil && n > 0 {
 		if !b.attended(t, time.Duration(n)*time.Second) {
-			b.end(unix.LINUX_REBOOT_CMD_RESTART)
+			b.end(power.Reboot)
 		}
 	}
 	if !b.entered || b.shell() != nil {
@@ -116,9 +116,9 @@ func (b *boot) prompt(t terminal) {
 		case "exit", "retry":
 			return
 		case "reboot":
-			b.end(unix.LINUX_REBOOT_CMD_RESTART)
+			b.end(power.Reboot)
 		case "poweroff":
-			b.end(unix.LINUX_REBOOT_CMD_POWER_OFF)
+			b.end(power.PowerOff)
 		default:
 			fmt.Fprint(t, promptHelp)
 		}
@@ -130,9 +130,9 @@ func lastLines(s string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
-// end ends this boot with a command of reboot(2).
-func (b *boot) end(cmd int) {
-	if err := b.sys.Reboot(cmd); err != nil {
+// end ends this boot, and the machine's run.
+func (b *boot) end(action power.Action) {
+	if err := b.sys.End(action); err != nil {
 		b.sys.Announce("bulkhead: " + err.Error())
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/internal/loop"
+	"github.com/bulkhead-os/bulkhead/internal/power"
 	"github.com/bulkhead-os/bulkhead/internal/uevent"
 	"golang.org/x/sys/unix"
 )
@@ -79,7 +80,7 @@ type system interface {
 	// Exec replaces this process.
 	Exec(path string, argv, env []string) error
 	// Reboot ends this boot; see reboot(2) for the commands.
-	Reboot(cmd int) error
+	End(action power.Action) error
 
 	// Log writes to the kernel log, Announce to every console.
 	Log(p kmsg.Priority, msg string)
@@ -335,11 +336,11 @@ func (*linux) KernelLog() string {
 
 func (*linux) Exec(path string, argv, env []string) error { return unix.Exec(path, argv, env) }
 
-func (*linux) Reboot(cmd int) error {
+func (*linux) End(action power.Action) error {
 	unix.Sync()
 	// Clean when nothing writes; the journal is for when something does.
 	_ = unix.Mount("", layout.StateDir, "", unix.MS_REMOUNT|unix.MS_RDONLY, "")
-	return unix.Reboot(cmd)
+	return power.Now(action)
 }
 
 // Before /dev is mounted there is no one to tell.

@@ -16,6 +16,3 @@ func Defaults() Config {
 		},
 	}
 }
-
-// DefaultHostname is the name of a machine that got none from anywhere.
-const DefaultHostname = "bulkhead"

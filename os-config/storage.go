@@ -1,6 +1,7 @@
 package osconfig
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"strconv"
@@ -38,16 +39,9 @@ func (m Mount) Fill(defaults MountFields) Mount {
 		{&m.Dump, [2]string{m.Dump, defaults.Dump}, "0"},
 		{&m.Pass, [2]string{m.Pass, defaults.Pass}, "2"},
 	} {
-		*f.to = orElse(orElse(f.values[0], f.values[1]), f.fallback)
+		*f.to = cmp.Or(f.values[0], f.values[1], f.fallback)
 	}
 	return m
-}
-
-func orElse(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 func (m *Mount) setNode(d *decoder, n *yaml.Node, key string) bool {

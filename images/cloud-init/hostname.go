@@ -5,8 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
+	"github.com/bulkhead-os/bulkhead/internal/hostname"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
@@ -20,7 +20,7 @@ func SetHostname(cfg osconfig.Config, sysctl string) error {
 		if current := kernelHostname(); current != "" {
 			name = osconfig.Hostname(current)
 		} else {
-			name = osconfig.DefaultHostname
+			name = hostname.Default
 		}
 		full = name
 	}
@@ -67,8 +67,7 @@ func writeNames(dir string, name, full osconfig.Hostname, manageHosts bool) erro
 	return os.WriteFile(filepath.Join(dir, "hosts"), []byte(hosts(name, full)), 0o644)
 }
 
-// hosts returns /etc/hosts in the way of Debian, where 127.0.1.1 is the
-// machine itself also without a network.
+// hosts returns /etc/hosts with all forms of the machine's names.
 func hosts(name, full osconfig.Hostname) string {
 	names := []string{string(full)}
 	for _, other := range []string{full.Short(), string(name), name.Short()} {
@@ -76,12 +75,5 @@ func hosts(name, full osconfig.Hostname) string {
 			names = append(names, other)
 		}
 	}
-	return strings.Join([]string{
-		"127.0.0.1 localhost",
-		"127.0.1.1 " + strings.Join(names, " "),
-		"::1 localhost ip6-localhost ip6-loopback",
-		"ff02::1 ip6-allnodes",
-		"ff02::2 ip6-allrouters",
-		"",
-	}, "\n")
+	return hostname.Hosts(names...)
 }

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bulkhead-os/bulkhead/internal/hostname"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/internal/milestone"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
@@ -170,7 +171,7 @@ func (p *publisher) setHostname(name string) error {
 		return err
 	}
 	current := strings.TrimSpace(string(old))
-	if name == "" || current != osconfig.DefaultHostname || name == current || len(name) > 64 {
+	if name == "" || current != hostname.Default || name == current || len(name) > 64 {
 		return nil
 	}
 	p.log.Info("host name from DHCP", "name", name)

@@ -208,10 +208,10 @@ func RightsOf(h *container.HostConfig) Rights {
 
 // EnsureNetwork makes a network of the daemon's default kind unless there is
 // one of this name.
-func (c *Client) EnsureNetwork(ctx context.Context, name string) error {
+func (c *Client) EnsureNetwork(ctx context.Context, name string, labels map[string]string) error {
 	_, err := c.api.NetworkInspect(ctx, name, client.NetworkInspectOptions{})
 	if errdefs.IsNotFound(err) {
-		_, err = c.api.NetworkCreate(ctx, name, client.NetworkCreateOptions{Labels: map[string]string{"io.bulkhead.configured": name}})
+		_, err = c.api.NetworkCreate(ctx, name, client.NetworkCreateOptions{Labels: labels})
 		if errdefs.IsConflict(err) { // Somebody else was faster.
 			err = nil
 		}

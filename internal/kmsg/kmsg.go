@@ -22,9 +22,10 @@ const (
 	Debug   Priority = 7
 )
 
-// facilityDaemon marks records that came from user space; the kernel keeps
+// FacilityDaemon is syslog's "system daemons" (RFC 5424 §6.2.1), in front of a
+// priority. It marks records that came from user space; the kernel keeps
 // facility 0 for its own.
-const facilityDaemon = 3 << 3
+const FacilityDaemon = 3 << 3
 
 // maxRecord is what fits into one record of the kernel's ring buffer together
 // with its prefix (LOG_LINE_MAX is 1024 less the prefix); longer writes fail
@@ -53,7 +54,7 @@ func write(path string, p Priority, msg string) error {
 // Record returns msg as one record: prefixed with its priority, on one line,
 // valid UTF-8 and at most 900 bytes long.
 func Record(p Priority, msg string) string {
-	return cut(fmt.Sprintf("<%d>%s", facilityDaemon|int(p), oneLine(msg)), maxRecord)
+	return cut(fmt.Sprintf("<%d>%s", FacilityDaemon|int(p), oneLine(msg)), maxRecord)
 }
 
 // Failure returns the line that tells people what went wrong in which step of

@@ -10,11 +10,11 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/bulkhead-os/bulkhead/internal/kmsg"
 )
 
 const (
-	// facilityDaemon is syslog's facility 3, "system daemons" (RFC 5424 §6.2.1).
-	facilityDaemon = 3
 	// sendTimeout bounds the wait for a syslog daemon that does not read;
 	// after one such wait it is left alone for stuckPause.
 	sendTimeout = 100 * time.Millisecond
@@ -77,7 +77,7 @@ func (h *syslogHandler) Handle(ctx context.Context, r slog.Record) error {
 	defer h.out.mu.Unlock()
 	buf := &h.out.buf
 	buf.Reset()
-	fmt.Fprintf(buf, "<%d>%s %s: ", facilityDaemon<<3|severity(r.Level), r.Time.Format(time.Stamp), h.out.tag)
+	fmt.Fprintf(buf, "<%d>%s %s: ", kmsg.FacilityDaemon|severity(r.Level), r.Time.Format(time.Stamp), h.out.tag)
 	if err := h.text.Handle(ctx, r); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ package power
 
 import (
 	"fmt"
+	"os"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -43,6 +44,11 @@ func (a Action) Signal() syscall.Signal {
 	default:
 		return SigPowerOff
 	}
+}
+
+// EndSignals are the signals to PID 1 that ask for an end of the system.
+func EndSignals() []os.Signal {
+	return []os.Signal{unix.SIGTERM, unix.SIGINT, SigHalt, SigPowerOff, SigReboot}
 }
 
 // ForSignal returns what a signal to PID 1 asks for. SIGTERM is a power-off

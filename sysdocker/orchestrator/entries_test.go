@@ -58,7 +58,7 @@ func (e *registryEngine) SetRestart(_ context.Context, id string, policy dockera
 	return e.call("restart "+string(policy.Name), id, func() error { return nil })
 }
 
-func (e *registryEngine) EnsureNetwork(_ context.Context, name string) error {
+func (e *registryEngine) EnsureNetwork(_ context.Context, name string, _ map[string]string) error {
 	return e.call("network", name, func() error { return nil })
 }
 

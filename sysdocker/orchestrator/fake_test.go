@@ -219,7 +219,9 @@ func (e *fakeEngine) Images(_ context.Context, label string) ([]dockerapi.Image,
 func (e *fakeEngine) SetRestart(context.Context, string, dockerapi.RestartPolicy) error {
 	return errors.ErrUnsupported
 }
-func (e *fakeEngine) EnsureNetwork(context.Context, string) error { return errors.ErrUnsupported }
+func (e *fakeEngine) EnsureNetwork(context.Context, string, map[string]string) error {
+	return errors.ErrUnsupported
+}
 func (e *fakeEngine) PullImage(context.Context, string, dockerapi.Login) error {
 	return errors.ErrUnsupported
 }

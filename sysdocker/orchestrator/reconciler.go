@@ -37,7 +37,7 @@ type daemon interface {
 	Remove(ctx context.Context, id string) error
 	SetRestart(ctx context.Context, id string, policy dockerapi.RestartPolicy) error
 	ExitCode(ctx context.Context, id string) (int64, error)
-	EnsureNetwork(ctx context.Context, name string) error
+	EnsureNetwork(ctx context.Context, name string, labels map[string]string) error
 	Image(ctx context.Context, ref string) (dockerapi.Image, error)
 	Images(ctx context.Context, label string) ([]dockerapi.Image, error)
 	PullImage(ctx context.Context, ref string, login dockerapi.Login) error
@@ -421,7 +421,7 @@ func (r *reconciler) stop(ctx context.Context) error {
 		var stopping sync.WaitGroup
 		for _, w := range group {
 			stopping.Go(func() {
-				ctx, cancel := context.WithTimeout(ctx, grace(w)+stopMargin)
+				ctx, cancel := context.WithTimeout(ctx, w.Decl.Grace()+stopMargin)
 				defer cancel()
 				began := time.Now()
 				err := r.system.Stop(ctx, w.Container)
@@ -439,12 +439,4 @@ func (r *reconciler) stop(ctx context.Context) error {
 		stopping.Wait()
 	}
 	return errors.Join(errs...)
-}
-
-// grace is how long a service may take to stop.
-func grace(w plan.Want) time.Duration {
-	if g := time.Duration(w.Decl.StopGracePeriod); g > 0 {
-		return g
-	}
-	return 10 * time.Second // Docker's default
 }

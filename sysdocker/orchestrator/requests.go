@@ -123,7 +123,7 @@ func (r *reconciler) stopService(ctx context.Context, u *unit) error {
 		return err
 	}
 	generation := r.change(u, stop)
-	return r.awaitUnit(ctx, grace(r.wanted(u))+stopMargin, func() (bool, error) {
+	return r.awaitUnit(ctx, r.wanted(u).Decl.Grace()+stopMargin, func() (bool, error) {
 		if u.reported < generation {
 			return false, errors.New("still runs")
 		}
@@ -183,7 +183,7 @@ func (r *reconciler) upgrade(ctx context.Context, u *unit, req control.Request, 
 		}
 		defer endDrain()
 		progress("stopping the containers that run")
-		limit += grace(r.wanted(u))
+		limit += r.wanted(u).Decl.Grace()
 	}
 	sick := r.wanted(u).Decl.Unhealthy == "report" && !r.isHealthy(ctx, u)
 	generation := r.change(u, func(rec *control.Record) {

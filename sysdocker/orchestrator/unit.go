@@ -330,7 +330,7 @@ func (u *unit) do(ctx context.Context, a plan.Action, id string) (string, error)
 	w := u.want
 	if w.Care == plan.Kept && a.Kind != plan.WaitExit {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, actionLimit+grace(w))
+		ctx, cancel = context.WithTimeout(ctx, actionLimit+w.Decl.Grace())
 		defer cancel()
 	}
 	switch a.Kind {
@@ -350,7 +350,7 @@ func (u *unit) do(ctx context.Context, a plan.Action, id string) (string, error)
 	case plan.RemoveContainer:
 		return "", u.daemon.Remove(ctx, id)
 	case plan.MakeNetwork:
-		return id, u.daemon.EnsureNetwork(ctx, a.Object)
+		return id, u.daemon.EnsureNetwork(ctx, a.Object, map[string]string{plan.LabelConfigured: a.Object})
 	case plan.LoadImage, plan.ReplaceImage:
 		return "", u.provideImage(ctx, a.Kind)
 	case plan.PullImage:

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/meminfo"
 )
 
 const cgroupRoot = "/sys/fs/cgroup"
@@ -133,24 +134,11 @@ func readResources(proc string) (m resources, err error) {
 	if err != nil {
 		return m, err
 	}
-	for line := range strings.Lines(string(text)) {
-		f := strings.Fields(line)
-		if len(f) != 3 {
-			continue
-		}
-		into := map[string]*int64{"MemTotal:": &m.memory, "SwapTotal:": &m.swap}[f[0]]
-		if into == nil {
-			continue
-		}
-		kib, err := strconv.ParseInt(f[1], 10, 64)
-		if err != nil {
-			return m, fmt.Errorf("%s/meminfo: %w", proc, err)
-		}
-		*into = kib << 10
+	memory, err := meminfo.Parse(string(text))
+	if err != nil {
+		return m, err
 	}
-	if m.memory == 0 {
-		return m, fmt.Errorf("%s/meminfo: no MemTotal", proc)
-	}
+	m.memory, m.swap = memory.Total, memory.SwapTotal
 	text, err = os.ReadFile(proc + "/sys/kernel/threads-max")
 	if err != nil {
 		return m, err

@@ -94,14 +94,9 @@ func (s *system) startOrchestrator() error {
 // stopLimit is how long the services may take to stop, one after another at
 // worst.
 func stopLimit(decls []images.Declaration) time.Duration {
-	const defaultGrace = 10 * time.Second
 	total := orchestratorMargin
 	for _, d := range decls {
-		grace := time.Duration(d.Service.StopGracePeriod)
-		if grace == 0 {
-			grace = defaultGrace
-		}
-		total += grace
+		total += d.Service.Grace()
 	}
 	return total
 }

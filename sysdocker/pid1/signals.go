@@ -21,12 +21,6 @@ type signals struct {
 	orders chan os.Signal
 }
 
-// endSignals order an end of the machine; see power.ForSignal.
-var endSignals = []os.Signal{
-	syscall.SIGTERM, syscall.SIGINT,
-	power.SigHalt, power.SigPowerOff, power.SigReboot,
-}
-
 // harmless signals end a Go program that does not ask for them, by its
 // runtime's own doing: the kernel's immunity of PID 1 is no help. The daemon
 // asks for some of them later (SIGHUP reloads its configuration). They are
@@ -52,7 +46,7 @@ func catchSignals() *signals {
 		orders:    make(chan os.Signal, 16),
 	}
 	signal.Notify(make(chan os.Signal, 1), harmless...)
-	signal.Notify(s.orders, endSignals...)
+	signal.Notify(s.orders, power.EndSignals()...)
 	signal.Notify(s.orders, power.SigSchedule)
 	return s
 }

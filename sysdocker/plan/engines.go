@@ -10,9 +10,6 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 )
 
-// firstEngine is the service that is user Docker.
-const firstEngine = "docker"
-
 // engineDevice is the variable that tells a further engine the machine's end of
 // its cable.
 const engineDevice = "USER_ENGINE_DEVICE"
@@ -43,10 +40,10 @@ func EngineAddress(number, end int) string {
 // people have made: by service, their numbers. Each is a Docker in its
 // container, with processes, network and data of its own.
 func WithEngines(decls []images.Declaration, index images.Index, engines map[string]int) ([]images.Declaration, images.Index, error) {
-	first := slices.IndexFunc(decls, func(d images.Declaration) bool { return d.Name == firstEngine })
-	image := slices.IndexFunc(index.Images, func(e images.IndexEntry) bool { return e.Name == firstEngine })
+	first := slices.IndexFunc(decls, func(d images.Declaration) bool { return d.Name == images.UserDocker })
+	image := slices.IndexFunc(index.Images, func(e images.IndexEntry) bool { return e.Name == images.UserDocker })
 	if len(engines) > 0 && (first < 0 || image < 0) {
-		return decls, index, fmt.Errorf("further engines: there is no service %s to make them like", firstEngine)
+		return decls, index, fmt.Errorf("further engines: there is no service %s to make them like", images.UserDocker)
 	}
 	decls, index.Images = slices.Clone(decls), slices.Clone(index.Images)
 	for _, name := range slices.Sorted(maps.Keys(engines)) {

@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"slices"
 
+	"github.com/bulkhead-os/bulkhead/images"
 	"github.com/bulkhead-os/bulkhead/images/console"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
@@ -27,7 +28,7 @@ const (
 	// RenewDocker restarts user Docker's daemon if it has other settings
 	// than it should, RestartDocker the whole service.
 	RenewDocker   Step = "renew-docker"
-	RestartDocker Step = "docker"
+	RestartDocker Step = images.UserDocker
 	Services      Step = "services"
 )
 
@@ -40,7 +41,7 @@ var order = []Step{
 // service is what a step restarts.
 func (s Step) service() string {
 	if s == RenewDocker {
-		return "docker"
+		return images.UserDocker
 	}
 	return string(s)
 }

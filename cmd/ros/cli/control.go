@@ -22,7 +22,7 @@ import (
 )
 
 // lifelines are the OS services without which people lose the machine.
-var lifelines = []string{"console", "docker", "network", "udev"}
+var lifelines = []string{images.Console, images.UserDocker, "network", "udev"}
 
 // verbCommand returns the command for a verb that needs nothing but a service.
 func (p places) verbCommand(verb control.Verb, usage string, flags ...cli.Flag) *cli.Command {
@@ -44,7 +44,7 @@ func (p places) verbCommand(verb control.Verb, usage string, flags ...cli.Flag) 
 			case verb == control.Stop && slices.Contains(lifelines, s.Name) && !c.Bool("force"):
 				return fmt.Errorf("stopping %s makes this machine unreachable, also after a reboot; use --force to stop it anyway", s.Name)
 			}
-			if verb == control.Rollback && s.Name == engineService {
+			if verb == control.Rollback && s.Name == images.UserDocker {
 				return p.engineRollback(c)
 			}
 			return p.request(c, control.Request{Verb: verb, Service: s.Name})
@@ -110,7 +110,7 @@ func (p places) upgrade(c *cli.Context, name string, image dockerapi.Image) erro
 	if image.ID == shipped.Manifest {
 		r.Image = ""
 	}
-	if name == engineService {
+	if name == images.UserDocker {
 		if r.Drain, err = p.drain(c.Context, r.Image, c.Bool("force")); err != nil {
 			return err
 		}
@@ -171,7 +171,7 @@ func loadArchive(ctx context.Context, daemon engine, file string) (string, error
 // have that of the first one.
 func imageOf(service string) string {
 	if strings.HasPrefix(service, layout.UserEngines) {
-		return engineService
+		return images.UserDocker
 	}
 	return service
 }

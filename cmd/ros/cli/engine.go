@@ -14,9 +14,6 @@ import (
 	"github.com/bulkhead-os/bulkhead/sysdocker/control"
 )
 
-// engineService is the OS service that runs the user's engine.
-const engineService = "docker"
-
 // An engineImage is an engine that user Docker can be.
 type engineImage struct {
 	// Version is Docker's; empty if the image does not say.
@@ -114,11 +111,11 @@ func (p places) engines(ctx context.Context) ([]engineImage, error) {
 	if err != nil {
 		return nil, err
 	}
-	shipped, err := p.shipped(engineService)
+	shipped, err := p.shipped(images.UserDocker)
 	if err != nil {
 		return nil, err
 	}
-	s, err := p.find(ctx, engineService)
+	s, err := p.find(ctx, images.UserDocker)
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +167,7 @@ func (p places) engineID(ctx context.Context, ref string) (id, version string, e
 	if version, err = versionOf(image); err != nil {
 		return "", "", err
 	}
-	shipped, err := p.shipped(engineService)
+	shipped, err := p.shipped(images.UserDocker)
 	if err != nil || image.ID == shipped.Manifest {
 		return "", version, err
 	}
@@ -185,7 +182,7 @@ func (p places) engineSwitch(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return p.upgrade(c, engineService, image)
+	return p.upgrade(c, images.UserDocker, image)
 }
 
 func (p places) engineEnable(c *cli.Context) error {
@@ -196,7 +193,7 @@ func (p places) engineEnable(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.request(c, control.Request{Verb: control.Enable, Service: engineService, Image: id}); err != nil {
+	if err := p.request(c, control.Request{Verb: control.Enable, Service: images.UserDocker, Image: id}); err != nil {
 		return err
 	}
 	fmt.Fprintf(c.App.Writer, "User Docker is engine %s from the next boot on.\n", version)
@@ -210,12 +207,12 @@ func (p places) engineRollback(c *cli.Context) error {
 	if err != nil {
 		return withSudo(err)
 	}
-	if previous := records[engineService].Previous; previous != nil {
+	if previous := records[images.UserDocker].Previous; previous != nil {
 		if _, err := p.drain(c.Context, *previous, false); err != nil {
 			return err
 		}
 	}
-	return p.request(c, control.Request{Verb: control.Rollback, Service: engineService})
+	return p.request(c, control.Request{Verb: control.Rollback, Service: images.UserDocker})
 }
 
 // drain reports whether the containers that are up have to stop for user Docker's
@@ -254,7 +251,7 @@ func (p places) drain(ctx context.Context, id string, force bool) (bool, error) 
 // empty ID is the shipped one's.
 func (p places) engineVersion(ctx context.Context, id string) (string, error) {
 	if id == "" {
-		shipped, err := p.shipped(engineService)
+		shipped, err := p.shipped(images.UserDocker)
 		if err != nil {
 			return "", err
 		}

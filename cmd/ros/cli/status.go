@@ -19,6 +19,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/bootlog"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/meminfo"
 	"github.com/bulkhead-os/bulkhead/internal/slots"
 	"github.com/bulkhead-os/bulkhead/internal/version"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
@@ -327,21 +328,12 @@ func parseState(r io.Reader) (stateMedium, error) {
 
 // parseMemory reads /proc/meminfo.
 func parseMemory(r io.Reader) (memory, error) {
-	var m memory
-	into := map[string]*int64{"MemTotal:": &m.Total, "MemAvailable:": &m.Available}
-	in := bufio.NewScanner(r)
-	for in.Scan() {
-		fields := strings.Fields(in.Text())
-		if len(fields) < 2 || into[fields[0]] == nil {
-			continue
-		}
-		kib, err := strconv.ParseInt(fields[1], 10, 64)
-		if err != nil {
-			return m, fmt.Errorf("meminfo: %w", err)
-		}
-		*into[fields[0]] = kib << 10
+	text, err := io.ReadAll(r)
+	if err != nil {
+		return memory{}, err
 	}
-	return m, in.Err()
+	m, err := meminfo.Parse(string(text))
+	return memory{Total: m.Total, Available: m.Available}, err
 }
 
 func writeJSON(w io.Writer, v any) error {
