@@ -2,25 +2,14 @@ package spec
 
 import (
 	"cmp"
-	"fmt"
-	"maps"
-	"slices"
-	"time"
+	"errors"
 
-	"github.com/docker/go-units"
 	"github.com/moby/moby/api/types/container"
-	"github.com/moby/moby/api/types/network"
 
 	"github.com/bulkhead-os/bulkhead/images"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
+	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
-
-// Logs of one service: the local driver's binary files, kept small since they
-// may live in RAM. Syslog has the long history.
-var logConfig = container.LogConfig{
-	Type:   "local",
-	Config: map[string]string{"max-size": "2m", "max-file": "2"},
-}
 
 // Containers with the same value of this annotation share one
 // containerd-shim-runc-v2.
@@ -29,72 +18,79 @@ const (
 	sharedShim = "bulkhead"
 )
 
-// Declared translates the declaration of an OS service. What is not declared is
-// forbidden: no capability, no new privileges, no network.
+// Declared translates the declaration of an OS service: what it has in common
+// with Compose as such a service, and what only declarations have.
 func Declared(d images.Declaration, image string, labels map[string]string) (dockerapi.Spec, error) {
-	s := d.Service
-	devices, err := deviceMappings(s.Devices)
+	made, err := Composed(d.Name, inCompose(d, image), true, labels, nil, nil)
+	if p, ok := errors.AsType[osconfig.Problem](err); ok {
+		p.Source = d.Name + "/service.yml"
+		err = p
+	}
 	if err != nil {
-		return dockerapi.Spec{}, fmt.Errorf("devices: %w", err)
+		return made, err
 	}
-	memory := int64(0)
-	if s.MemLimit != "" {
-		if memory, err = units.RAMInBytes(s.MemLimit); err != nil {
-			return dockerapi.Spec{}, fmt.Errorf("mem_limit: %w", err)
-		}
-	}
-
-	cfg := &container.Config{
-		Image:       image,
-		Cmd:         s.Command,
-		Env:         environment(s.Environment),
-		Labels:      labels,
-		Healthcheck: healthcheck(s.Healthcheck),
-		StopSignal:  s.StopSignal,
-		StopTimeout: stopTimeout(time.Duration(s.StopGracePeriod)),
-	}
-	if s.Uts != "host" {
-		cfg.Hostname = d.Name
-	}
-	host := &container.HostConfig{
-		Binds:       s.Volumes,
-		LogConfig:   logConfig,
-		NetworkMode: container.NetworkMode(cmp.Or(s.NetworkMode, network.NetworkNone)),
-		// The orchestrator owns restarts.
-		RestartPolicy:  container.RestartPolicy{Name: container.RestartPolicyDisabled},
-		CgroupnsMode:   container.CgroupnsMode(cmp.Or(s.Cgroup, string(container.CgroupnsModePrivate))),
-		IpcMode:        container.IpcMode(cmp.Or(s.Ipc, string(container.IPCModePrivate))),
-		PidMode:        container.PidMode(s.Pid),
-		UTSMode:        container.UTSMode(s.Uts),
-		Privileged:     s.Privileged,
-		SecurityOpt:    s.SecurityOpt,
-		ReadonlyRootfs: s.ReadOnly,
-		Tmpfs:          tmpfs(s.Tmpfs),
-		OomScoreAdj:    s.OomScore(),
-		Resources: container.Resources{
-			Memory:            memory,
-			CgroupParent:      s.CgroupParent,
-			Devices:           devices,
-			DeviceCgroupRules: s.DeviceCgroupRules,
-		},
-	}
-	if s.SharedShim {
+	host := made.Host
+	// The daemon makes no difference between null and empty. A hash does, and
+	// existing containers have that of null.
+	host.PortBindings, host.DNS = nil, nil
+	if d.Service.SharedShim {
 		host.Annotations = map[string]string{shimGroup: sharedShim}
 	}
-	if s.PidsLimit > 0 {
-		host.PidsLimit = &s.PidsLimit
-	}
-	if s.NetSysctls {
+	if d.Service.NetSysctls {
 		host.ReadonlyPaths = readonlyButNet()
+	}
+	return made, nil
+}
+
+// inCompose is a declaration as a service in Compose's notation. What is not
+// declared is forbidden: no capability, no new privileges, no network. Nothing is
+// said about restarts, which the orchestrator owns.
+func inCompose(d images.Declaration, image string) osconfig.Service {
+	s := d.Service
+	c := osconfig.Service{
+		Image:             image,
+		Command:           s.Command,
+		Environment:       make(osconfig.Environment),
+		NetworkMode:       s.NetworkMode,
+		Cgroup:            cmp.Or(s.Cgroup, string(container.CgroupnsModePrivate)),
+		IPC:               cmp.Or(s.Ipc, string(container.IPCModePrivate)),
+		PID:               s.Pid,
+		UTS:               s.Uts,
+		Privileged:        s.Privileged,
+		SecurityOpt:       s.SecurityOpt,
+		ReadOnly:          s.ReadOnly,
+		Volumes:           s.Volumes,
+		Tmpfs:             s.Tmpfs,
+		Devices:           s.Devices,
+		DeviceCgroupRules: s.DeviceCgroupRules,
+		CgroupParent:      s.CgroupParent,
+		MemLimit:          osconfig.Size(s.MemLimit),
+		PidsLimit:         osconfig.Signed(s.PidsLimit),
+		OOMScoreAdj:       osconfig.Signed(s.OomScore()),
+		StopSignal:        s.StopSignal,
+		StopGracePeriod:   osconfig.Duration(s.StopGracePeriod),
+		// The local driver's binary files, kept small since they may live in RAM.
+		// Syslog has the long history.
+		Logging: osconfig.Logging{Driver: "local", Options: osconfig.Labels{"max-size": "2m", "max-file": "2"}},
+	}
+	for name, value := range s.Environment {
+		c.Environment[name] = &value
+	}
+	if s.Uts != "host" {
+		c.Hostname = osconfig.Hostname(d.Name)
 	}
 	if !s.Privileged {
 		// Docker's default seccomp profile applies as well.
-		host.CapDrop = []string{"ALL"}
-		host.CapAdd = s.CapAdd
-		host.SecurityOpt = append([]string{"no-new-privileges"}, s.SecurityOpt...)
+		c.CapDrop, c.CapAdd = []string{"ALL"}, s.CapAdd
+		c.SecurityOpt = append([]string{"no-new-privileges"}, s.SecurityOpt...)
 	}
-
-	return dockerapi.Spec{Config: cfg, Host: host, Network: &network.NetworkingConfig{}}, nil
+	if h := s.Healthcheck; h != nil {
+		c.Healthcheck = osconfig.Healthcheck{
+			Test: h.Test, Interval: osconfig.Duration(h.Interval), Timeout: osconfig.Duration(h.Timeout), Retries: h.Retries,
+			StartPeriod: osconfig.Duration(h.StartPeriod), StartInterval: osconfig.Duration(h.StartInterval),
+		}
+	}
+	return c
 }
 
 // readonlyButNet is Docker's list of read-only paths, with the directories of
@@ -105,26 +101,4 @@ func readonlyButNet() []string {
 		list = append(list, "/proc/sys/"+dir)
 	}
 	return list
-}
-
-func environment(env map[string]string) []string {
-	var list []string
-	for _, k := range slices.Sorted(maps.Keys(env)) {
-		list = append(list, k+"="+env[k])
-	}
-	return list
-}
-
-func healthcheck(h *images.Healthcheck) *container.HealthConfig {
-	if h == nil {
-		return nil
-	}
-	return &container.HealthConfig{
-		Test:          h.Test,
-		Interval:      time.Duration(h.Interval),
-		Timeout:       time.Duration(h.Timeout),
-		Retries:       h.Retries,
-		StartPeriod:   time.Duration(h.StartPeriod),
-		StartInterval: time.Duration(h.StartInterval),
-	}
 }

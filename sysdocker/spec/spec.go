@@ -1,6 +1,7 @@
 // Package spec translates services into what a Docker daemon makes containers
-// from: the declarations of OS services, and services in Compose's notation. It
-// knows the notations only; what containers there should be is plan's to say.
+// from: services in Compose's notation, and declarations of OS services, which
+// become such services first. It knows the notations only; which containers
+// there should be is plan's to say.
 package spec
 
 import (
