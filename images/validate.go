@@ -32,7 +32,9 @@ func validate(decls []Declaration) []error {
 		errs = append(errs, prefix(file, d.Image.validate())...)
 		errs = append(errs, prefix(file, d.Service.validate(names))...)
 	}
-	errs = append(errs, checkCycles(decls)...)
+	if _, err := Levels(decls); err != nil {
+		errs = append(errs, fmt.Errorf("service.x-after: %w", err))
+	}
 	return append(errs, checkUsers(decls)...)
 }
 
@@ -179,27 +181,39 @@ func (s Service) checkReasons() []error {
 	return errs
 }
 
-// checkCycles reports the services that could never start.
-func checkCycles(decls []Declaration) []error {
+// Levels returns for each service how many services have to be ready before it,
+// one after the other. Services that wait for each other are an error.
+func Levels(decls []Declaration) (map[string]int, error) {
 	after := make(map[string][]string)
 	for _, d := range decls {
 		after[d.Name] = d.Service.After
 	}
-	// Remove services that can start until nothing changes.
-	for changed := true; changed; {
-		changed = false
-		for _, name := range slices.Sorted(maps.Keys(after)) {
-			waits := slices.ContainsFunc(after[name], func(dep string) bool { _, ok := after[dep]; return ok })
-			if !waits {
-				delete(after, name)
-				changed = true
-			}
+	level := make(map[string]int)
+	// visit computes the level of name; path are the services that led to it.
+	var visit func(name string, path []string) error
+	visit = func(name string, path []string) error {
+		if _, done := level[name]; done {
+			return nil
 		}
-	}
-	if len(after) == 0 {
+		if i := slices.Index(path, name); i >= 0 {
+			return fmt.Errorf("services wait for each other: %s", strings.Join(append(path[i:], name), " → "))
+		}
+		highest := -1
+		for _, dep := range after[name] {
+			if err := visit(dep, append(path, name)); err != nil {
+				return err
+			}
+			highest = max(highest, level[dep])
+		}
+		level[name] = highest + 1
 		return nil
 	}
-	return []error{fmt.Errorf("service.x-after: %s wait for each other", strings.Join(slices.Sorted(maps.Keys(after)), ", "))}
+	for _, d := range decls {
+		if err := visit(d.Name, nil); err != nil {
+			return nil, err
+		}
+	}
+	return level, nil
 }
 
 // checkUsers: services share files on the state partition, so a name must

@@ -17,7 +17,10 @@ import (
 // level are sorted by name. Services that cannot run are left out, and the error
 // names each of them and why.
 func Services(decls []images.Declaration, index images.Index, bootID string) ([]Want, error) {
-	levels, err := levels(decls)
+	if err := checkAfter(decls); err != nil {
+		return nil, err
+	}
+	levels, err := images.Levels(decls)
 	if err != nil {
 		return nil, err
 	}
@@ -46,51 +49,17 @@ func Services(decls []images.Declaration, index images.Index, bootID string) ([]
 	return services, errors.Join(errs...)
 }
 
-// levels returns for each service how many services have to be ready before
-// it, one after the other.
-func levels(decls []images.Declaration) (map[string]int, error) {
-	after := make(map[string][]string)
-	for _, d := range decls {
-		after[d.Name] = d.Service.After
-	}
+// checkAfter reports services that wait for one that does not exist.
+func checkAfter(decls []images.Declaration) error {
 	var errs []error
 	for _, d := range decls {
 		for _, dep := range d.Service.After {
-			if _, ok := after[dep]; !ok {
+			if !slices.ContainsFunc(decls, func(other images.Declaration) bool { return other.Name == dep }) {
 				errs = append(errs, fmt.Errorf("service %s: waits for %s, which does not exist", d.Name, dep))
 			}
 		}
 	}
-	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
-	}
-
-	level := make(map[string]int)
-	// visit computes the level of name; path are the services that led to it.
-	var visit func(name string, path []string) error
-	visit = func(name string, path []string) error {
-		if _, done := level[name]; done {
-			return nil
-		}
-		if i := slices.Index(path, name); i >= 0 {
-			return fmt.Errorf("services wait for each other: %s", strings.Join(append(path[i:], name), " → "))
-		}
-		highest := -1
-		for _, dep := range after[name] {
-			if err := visit(dep, append(path, name)); err != nil {
-				return err
-			}
-			highest = max(highest, level[dep])
-		}
-		level[name] = highest + 1
-		return nil
-	}
-	for _, d := range decls {
-		if err := visit(d.Name, nil); err != nil {
-			return nil, err
-		}
-	}
-	return level, nil
+	return errors.Join(errs...)
 }
 
 // prioritise sets the services' priorities.
