@@ -1,7 +1,6 @@
 package fence
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/moby/sys/mountinfo"
 )
 
 // always are devices by which the machine as a whole is read or ended.
@@ -54,23 +55,22 @@ func Devices(root string, disks bool, mountPoints ...string) ([]Device, error) {
 }
 
 // devicesOf returns the numbers, such as 8:1, of what is mounted on mount points
-// (proc_pid_mountinfo(5)). Several can be mounted on one.
-func devicesOf(mountinfo string, mountPoints []string) ([]string, error) {
-	f, err := os.Open(mountinfo)
+// by a mountinfo file. Several can be mounted on one.
+func devicesOf(file string, mountPoints []string) ([]string, error) {
+	f, err := os.Open(file)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	mounts, err := mountinfo.GetMountsFromReader(f, nil)
 	var found []string
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
+	for _, m := range mounts {
 		// Number 0 is of file systems without a device.
-		if len(fields) > 4 && slices.Contains(mountPoints, fields[4]) && !strings.HasPrefix(fields[2], "0:") {
-			found = append(found, fields[2])
+		if slices.Contains(mountPoints, m.Mountpoint) && m.Major != 0 {
+			found = append(found, fmt.Sprintf("%d:%d", m.Major, m.Minor))
 		}
 	}
-	return found, lines.Err()
+	return found, err
 }
 
 // disksOf returns the directories below sys of the disks that a block device

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/moby/sys/mountinfo"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
@@ -305,25 +306,17 @@ func readFile[T any](path string, parse func(io.Reader) (T, error)) (T, error) {
 }
 
 // parseState finds the file system that holds the configuration in a
-// mountinfo file; see proc_pid_mountinfo(5).
+// mountinfo file.
 func parseState(r io.Reader) (stateMedium, error) {
 	var s stateMedium
-	best := ""
-	in := bufio.NewScanner(r)
-	for in.Scan() {
-		mount, fsys, found := strings.Cut(in.Text(), " - ")
-		left, right := strings.Fields(mount), strings.Fields(fsys)
-		if !found || len(left) < 5 || len(right) < 2 {
-			return s, fmt.Errorf("mountinfo: unexpected line %q", in.Text())
-		}
-		dir := left[4]
+	mounts, err := mountinfo.GetMountsFromReader(r, nil)
+	for _, m := range mounts {
 		// A later mount on the same directory hides the earlier.
-		if strings.HasPrefix(layout.ConfDir+"/", strings.TrimSuffix(dir, "/")+"/") && len(dir) >= len(best) {
-			best = dir
-			s = stateMedium{Device: right[1], FileSystem: right[0], dir: dir}
+		if strings.HasPrefix(layout.ConfDir+"/", strings.TrimSuffix(m.Mountpoint, "/")+"/") && len(m.Mountpoint) >= len(s.dir) {
+			s = stateMedium{Device: m.Source, FileSystem: m.FSType, dir: m.Mountpoint}
 		}
 	}
-	return s, in.Err()
+	return s, err
 }
 
 // parseMemory reads /proc/meminfo.

@@ -33,7 +33,7 @@ func (r Runner) grow(ctx context.Context, item string) error {
 	if err != nil {
 		return err
 	}
-	if state, data := table.at(stateMount), table.at(dataMount); item == StateDir && state != nil && data != nil && data.source != state.source {
+	if state, data := table.at(stateMount), table.at(dataMount); item == StateDir && state != nil && data != nil && data.Source != state.Source {
 		if err := r.grow(ctx, dataMount); err != nil {
 			return err
 		}
@@ -48,7 +48,7 @@ func (r Runner) grow(ctx context.Context, item string) error {
 		if entry == nil {
 			return errors.New("nothing is mounted there")
 		}
-		device = entry.source
+		device = entry.Source
 		if !strings.HasPrefix(device, "/dev/") {
 			return nil // in RAM
 		}
@@ -118,12 +118,12 @@ func (r Runner) growFileSystem(ctx context.Context, device string, table mountTa
 	if entry == nil {
 		return errors.New("file systems grow while they are mounted; add it to mounts")
 	}
-	r.Log.Info("grow file system", "device", device, "type", entry.kind)
-	switch entry.kind {
+	r.Log.Info("grow file system", "device", device, "type", entry.FSType)
+	switch entry.FSType {
 	case "xfs":
-		return tool.Run(ctx, "", "/usr/sbin/xfs_growfs", entry.path)
+		return tool.Run(ctx, "", "/usr/sbin/xfs_growfs", entry.Mountpoint)
 	case "btrfs":
-		return tool.Run(ctx, "", "/usr/bin/btrfs", "filesystem", "resize", "max", entry.path)
+		return tool.Run(ctx, "", "/usr/bin/btrfs", "filesystem", "resize", "max", entry.Mountpoint)
 	}
 	return tool.Run(ctx, "", "/usr/sbin/resize2fs", device)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
@@ -195,9 +196,22 @@ func TestParse(t *testing.T) {
 	if want := (Content{Type: "ext4", Label: "data one"}); got != want {
 		t.Errorf("parseContent = %+v; want %+v", got, want)
 	}
-	table := parseMounts("22 1 0:20 / / rw - overlay overlay rw\n30 22 254:1 / /mnt/a\\040b rw,shared:1 master:2 - ext4 /dev/vda1 rw\n")
-	if e := table.at("/mnt/a b"); e == nil || *e != (mountEntry{"/mnt/a b", "ext4", "/dev/vda1"}) || table.of("/dev/vda1") != &table[1] {
-		t.Errorf("mounts = %+v", table)
+}
+
+func TestMountTable(t *testing.T) {
+	mounts, err := mountinfo.GetMountsFromReader(strings.NewReader("22 1 0:20 / / rw - overlay overlay rw\n"+
+		"29 22 254:1 / /mnt/a\\040b rw - tmpfs tmpfs rw\n"+
+		"30 22 254:1 / /mnt/a\\040b rw,shared:1 master:2 - ext4 /dev/vda1 rw\n"+
+		"31 22 254:1 / /mnt/c rw - ext4 /dev/vda1 rw\n"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := mountTable(mounts)
+	if at, of := table.at("/mnt/a b"), table.of("/dev/vda1"); at != table[2] || at.FSType != "ext4" || at.Source != "/dev/vda1" || of != table[2] {
+		t.Errorf("at: %+v; of: %+v; want the third mount", at, of)
+	}
+	if at, of := table.at("/mnt/d"), table.of("/dev/vdb"); at != nil || of != nil {
+		t.Errorf("at: %+v; of: %+v; want none", at, of)
 	}
 }
 

@@ -1,12 +1,13 @@
 package storage
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/moby/sys/mountinfo"
 )
 
 // sysBlock has an entry for each block device.
@@ -64,55 +65,26 @@ func diskOf(device string) (disk string, number int64, err error) {
 	return "/dev/" + filepath.Base(filepath.Dir(target)), number, nil
 }
 
-// A mountTable is /proc/self/mountinfo, oldest first.
-type mountTable []mountEntry
+// A mountTable is what is mounted, oldest first.
+type mountTable []*mountinfo.Info
 
-type mountEntry struct{ path, kind, source string }
-
-func readMounts() (mountTable, error) {
-	text, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return nil, err
-	}
-	return parseMounts(string(text)), nil
-}
-
-// parseMounts reads the table; see proc_pid_mountinfo(5).
-func parseMounts(text string) mountTable {
-	var table mountTable
-	for line := range strings.Lines(text) {
-		before, after, found := strings.Cut(strings.TrimSpace(line), " - ")
-		head, tail := strings.Fields(before), strings.Fields(after)
-		if found && len(head) > 4 && len(tail) > 1 {
-			table = append(table, mountEntry{unescape(head[4]), tail[0], unescape(tail[1])})
-		}
-	}
-	return table
-}
-
-// unescape takes back the octal escapes of blanks.
-func unescape(s string) string {
-	for _, c := range []byte(" \t\n\\") {
-		s = strings.ReplaceAll(s, fmt.Sprintf(`\%03o`, c), string(c))
-	}
-	return s
-}
+func readMounts() (mountTable, error) { return mountinfo.GetMounts(nil) }
 
 // at returns what is mounted on a directory, on top of all else, or nil.
-func (t mountTable) at(path string) *mountEntry {
-	for i := range slices.Backward(t) {
-		if t[i].path == path {
-			return &t[i]
+func (t mountTable) at(path string) *mountinfo.Info {
+	for _, m := range slices.Backward(t) {
+		if m.Mountpoint == path {
+			return m
 		}
 	}
 	return nil
 }
 
 // of returns a mount of a device, or nil.
-func (t mountTable) of(device string) *mountEntry {
-	for i := range t {
-		if t[i].source == device {
-			return &t[i]
+func (t mountTable) of(device string) *mountinfo.Info {
+	for _, m := range t {
+		if m.Source == device {
+			return m
 		}
 	}
 	return nil
