@@ -1,6 +1,3 @@
-// Package osconfig is the configuration of a machine: its types, its defaults,
-// and how it is read and merged from the places it may be written in. Nothing
-// in it changes the machine or talks to anything but files.
 package osconfig
 
 import (
