@@ -1,6 +1,8 @@
 package apply
 
 import (
+	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -97,7 +99,7 @@ func TestMakePlan(t *testing.T) {
 			steps:   []Step{Hostname, Kernel, Services},
 		},
 		{
-			name: "what no rule has", wanted: "rancher: {system_docker: {debug: true}}",
+			name: "a key without effect", wanted: "rancher: {system_docker: {debug: true}}",
 		},
 	}
 	for _, tt := range tests {
@@ -121,6 +123,27 @@ func TestMakePlan(t *testing.T) {
 				t.Errorf("steps (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// Each key with an effect has a rule, its own or that of one above it.
+func TestKeysHaveRules(t *testing.T) {
+	seen := 0
+	for prefix, of := range map[string]reflect.Type{"": reflect.TypeFor[osconfig.Config](), "rancher.": reflect.TypeFor[osconfig.Rancher]()} {
+		for i := range of.NumField() {
+			tag := of.Field(i).Tag
+			key := prefix + tag.Get("yaml")
+			if tag.Get("instead") != "" || key == "rancher" {
+				continue
+			}
+			seen++
+			if !slices.ContainsFunc(rules, func(r rule) bool { return r.key == key }) {
+				t.Errorf("%s: rules.go does not say what ros config apply does when it changes", key)
+			}
+		}
+	}
+	if seen < 50 {
+		t.Errorf("only %d keys looked at", seen)
 	}
 }
 

@@ -62,8 +62,8 @@ const (
 	early        = "it is read before there is a configuration file: set it on the kernel command line"
 )
 
-// rules are by key. A key without a rule needs a reboot. docs/config-behaviour.md
-// has the same for people.
+// rules are by key: each key has one, or is below one that has.
+// docs/config-behaviour.md has the same for people.
 var rules = []rule{
 	{"hostname", Now, "the machine takes the name; programs that run keep the one they read", []Step{Hostname}},
 	{"fqdn", Now, "the machine takes the name; programs that run keep the one they read", []Step{Hostname}},
@@ -129,9 +129,14 @@ var rules = []rule{
 	{"rancher.upgrade", Later, "the next upgrade, and its trial, go by it", nil},
 	{"rancher.debug", Later, "the early boot reads it from the kernel command line only", nil},
 	{"rancher.preload_wait", Later, "images are preloaded at the next boot", nil},
+	{"rancher.restart_services", Later, "services restart at the next boot", nil},
+	{"rancher.repositories", Later, "the next ros service refresh downloads them", nil},
+	{"ssh_deletekeys", Later, "it counts when the disk boots as another instance", nil},
 
 	{"rancher.state", Reboot, early, nil},
 	{"rancher.recovery", Reboot, early, nil},
+	{"rancher.system_docker", Reboot, "the daemon starts with the machine", nil},
+	{"rancher.install", Reboot, "a medium installs when it has booted", nil},
 }
 
 // A leftover is something that a machine keeps until it is restarted although
