@@ -46,7 +46,7 @@ func TestDebianConsole(t *testing.T) {
 		{"groups", "id -Gn", "rancher sudo docker"},
 		{"packages are whole", "sudo dpkg --audit; dpkg -l | grep -c ^ii | grep -qE '^[0-9]{3}$' && echo many", "many"},
 		{"manual", "man ls | grep -c 'list directory contents'", "1"},
-		{"manual of ros", "man ros | grep -c 'see and steer this machine'", "1"},
+		{"manual of ros", "man ros | grep -c 'show and control this machine'", "1"},
 		{"user Docker", "docker version -f '{{.Client.Version}}' | grep -c .", "1"},
 		{"System Docker", "sudo system-docker ps -q --filter name=console | grep -c .", "1"},
 		{"ros", "ros os version | grep -c .", "1"},

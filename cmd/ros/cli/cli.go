@@ -1,4 +1,4 @@
-// Package cli is the ros command: what people type to see and steer the
+// Package cli is the ros command: what people type to show and control the
 // machine. A command reads flags, calls the package that knows, and prints; it
 // holds no logic of the OS.
 package cli
@@ -165,7 +165,7 @@ func (p places) app(stdout, stderr io.Writer) *cli.App {
 	app := &cli.App{
 		Name:                 "ros",
 		HelpName:             "ros",
-		Usage:                "see and steer this machine",
+		Usage:                "show and control this machine",
 		UsageText:            "ros COMMAND [OPTIONS]",
 		Description:          "Examples:\n   ros status\n   ros service list\n   sudo ros config set hostname web1\n   ros boot-chart > boot.svg",
 		Version:              version.Version,

@@ -18,7 +18,7 @@ var update = flag.Bool("update", false, "write the manual page")
 // manualPage is what the image of the layer ros has.
 const manualPage = "../../../images/ros/rootfs/usr/share/man/man8/ros.8"
 
-// The manual page tells all commands as they are. After a change of one,
+// The manual page has all commands as they are. After a change of one,
 // go test ./cmd/ros/cli -run TestManual -update writes it.
 func TestManual(t *testing.T) {
 	p, _ := testPlaces(t)
@@ -42,7 +42,7 @@ func TestManual(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(have), page); diff != "" {
-		t.Errorf("the manual page is not up to date: %s", diff)
+		t.Errorf("the manual page is not up to date; run go test ./cmd/ros/cli -run TestManual -update (-page +commands):\n%s", diff)
 	}
 }
 
