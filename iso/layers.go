@@ -48,7 +48,8 @@ func (b *builder) makeLayers(ctx context.Context) error {
 		if r.name == "engine" {
 			spec.Files["usr/share/bash-completion/completions/docker"] = completion
 		}
-		if own := filepath.Join(b.Repo, "images", r.name, "rootfs"); exists(own) {
+		own := filepath.Join(b.Repo, "images", r.name, "rootfs")
+		if _, err := os.Stat(own); err == nil {
 			spec.RootFS = own
 		}
 		if r.image.FurtherModules {
@@ -107,9 +108,4 @@ func (b *builder) makeImages(context.Context) error {
 	}
 	b.Note("%d archives", len(b.images))
 	return nil
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
 }
