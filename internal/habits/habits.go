@@ -1,3 +1,4 @@
 // Package habits holds the tests that keep what CONTRIBUTING.md asks of
-// documents: words and the list of decisions. It has no code of its own.
+// documents: words, links, the lists of tasks, decisions and dependencies. It
+// has no code of its own.
 package habits
