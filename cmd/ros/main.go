@@ -15,25 +15,27 @@ import (
 	"github.com/bulkhead-os/bulkhead/images/network"
 	exporter "github.com/bulkhead-os/bulkhead/images/node-exporter"
 	"github.com/bulkhead-os/bulkhead/sysdocker/orchestrator"
+	"github.com/bulkhead-os/bulkhead/sysdocker/preload"
 	"github.com/bulkhead-os/bulkhead/userdocker"
 )
 
 // programs maps the name the binary was called by to what it does. Each gets
 // os.Args and returns the exit code. images/ros/layer.yml has a link for each.
 var programs = map[string]func(args []string) int{
-	"ros":           cli.Main,
-	"orchestrator":  orchestrator.Main,
-	"cloud-init":    cloudinit.Main,
-	"console":       console.Main,
-	"network":       network.Main,
-	"network-hook":  network.HookMain,
-	"node-exporter": exporter.Main,
-	"user-docker":   userdocker.Main,
-	"health":        health.Main,
-	"halt":          poweroff.Main,
-	"poweroff":      poweroff.Main,
-	"reboot":        poweroff.Main,
-	"shutdown":      poweroff.Main,
+	"ros":                 cli.Main,
+	"orchestrator":        orchestrator.Main,
+	preload.UnpackProgram: preload.UnpackMain,
+	"cloud-init":          cloudinit.Main,
+	"console":             console.Main,
+	"network":             network.Main,
+	"network-hook":        network.HookMain,
+	"node-exporter":       exporter.Main,
+	"user-docker":         userdocker.Main,
+	"health":              health.Main,
+	"halt":                poweroff.Main,
+	"poweroff":            poweroff.Main,
+	"reboot":              poweroff.Main,
+	"shutdown":            poweroff.Main,
 }
 
 func main() {

@@ -193,6 +193,9 @@ const (
 	// ControlSocket is where the orchestrator takes requests (package control). It
 	// is outside of RunDir, which services have that are not to steer others.
 	ControlSocket = "/run/orchestrator.sock"
+	// PreloadProblems and a folder's name is the file with what is wrong with the
+	// archives of the folder.
+	PreloadProblems = "/run/orchestrator.preload-"
 	// ServiceProblems is what services do, and what keeps them from running (control.Status).
 	ServiceProblems = "/run/orchestrator.problems"
 	// ShutdownSchedule is the end of the machine that is still to come
@@ -230,6 +233,8 @@ const (
 	// SystemEngineCgroup, where PID 1 is, and what it starts.
 	SystemCgroup       = "/system"
 	SystemEngineCgroup = SystemCgroup + "/engine"
+	// UnpackCgroup is for processes that unpack archives of images.
+	UnpackCgroup = SystemCgroup + "/unpack"
 )
 
 // The user tier.

@@ -112,9 +112,9 @@ func (m *machine) entries() (in plan.Inputs, complete bool) {
 
 func (m *machine) preload(ctx context.Context, system bool) {
 	if system {
-		preload.All(ctx, m.system, layout.PreloadSystem, m.log)
+		preload.All(ctx, m.system, preload.Bounded(layout.ConfDir), layout.PreloadSystem, layout.PreloadProblems+layout.PreloadSystem, m.log)
 	} else {
-		preload.All(ctx, m.user, layout.PreloadUser, m.log)
+		preload.All(ctx, m.user, preload.Bounded(layout.UserDataRoot), layout.PreloadUser, layout.PreloadProblems+layout.PreloadUser, m.log)
 	}
 }
 

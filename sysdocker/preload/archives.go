@@ -1,6 +1,7 @@
 package preload
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -14,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/google/renameio/v2"
 
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
@@ -49,7 +52,10 @@ type Daemon interface {
 
 // All loads the archives that people left for a daemon, in its folder of the
 // state and on disks, and waits for the daemon if there are any.
-func All(ctx context.Context, d Daemon, folder string, log *slog.Logger) {
+//
+// What is wrong with archives is left in the file problems, and an archive that
+// has failed maxFailures times is not tried any more.
+func All(ctx context.Context, d Daemon, open Opener, folder, problems string, log *slog.Logger) {
 	folders := []Folder{At(filepath.Join(layout.PreloadDir, folder))}
 	disks, err := Disks()
 	if err != nil {
@@ -64,10 +70,13 @@ func All(ctx context.Context, d Daemon, folder string, log *slog.Logger) {
 	for len(folders) > 0 {
 		info, err := d.Info(ctx)
 		if err == nil {
+			var errs []error
 			for _, f := range folders {
-				if _, err := Archives(ctx, d, info.ID, f, log); err != nil {
-					log.Error("images are not preloaded", "err", err)
-				}
+				_, err := Archives(ctx, d, info.ID, open, f, log)
+				errs = append(errs, err)
+			}
+			if err := report(problems, errors.Join(errs...)); err != nil {
+				log.Warn("problems of archives are not shown in ros status", "err", err)
 			}
 			return
 		}
@@ -78,11 +87,23 @@ func All(ctx context.Context, d Daemon, folder string, log *slog.Logger) {
 	}
 }
 
+// report writes what is wrong to a file, which is not there if nothing is.
+func report(file string, problems error) error {
+	if problems == nil {
+		err := os.Remove(file)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	return renameio.WriteFile(file, []byte(problems.Error()+"\n"), 0o644)
+}
+
 // Archives loads the archives in a folder, as `docker save` makes them,
 // compressed or not: each once per content and per store, whose name changes
 // when its images are thrown away. One that cannot be loaded is reported and tried
-// again at the next boot. It returns how many were loaded.
-func Archives(ctx context.Context, store Store, storeID string, f Folder, log *slog.Logger) (loaded int, err error) {
+// again at the next boot, maxFailures times in all. It returns how many were loaded.
+func Archives(ctx context.Context, store Store, storeID string, open Opener, f Folder, log *slog.Logger) (loaded int, err error) {
 	entries, err := os.ReadDir(f.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
@@ -96,10 +117,11 @@ func Archives(ctx context.Context, store Store, storeID string, f Folder, log *s
 			continue
 		}
 		archive := filepath.Join(f.Name, e.Name())
-		did, err := loadOnce(ctx, store, storeID, filepath.Join(f.Dir, e.Name()), filepath.Join(f.Stamps, e.Name()+stampSuffix))
+		did, err := loadOnce(ctx, store, storeID, open, filepath.Join(f.Dir, e.Name()), filepath.Join(f.Stamps, e.Name()))
 		switch {
 		case err != nil:
-			errs = append(errs, fmt.Errorf("preload %s: %w", archive, err))
+			log.Error("images are not preloaded", "archive", archive, "err", err)
+			errs = append(errs, fmt.Errorf("preload %s: %w", archive, oneLine(err)))
 		case did:
 			loaded++
 			log.Info("images preloaded", "archive", archive)
@@ -118,7 +140,10 @@ func IsArchive(name string) bool {
 	return false
 }
 
-func loadOnce(ctx context.Context, store Store, storeID, path, stampFile string) (loaded bool, err error) {
+// loadOnce loads an archive unless it was before; notes is the beginning of the
+// names of the files that remember it.
+func loadOnce(ctx context.Context, store Store, storeID string, open Opener, path, notes string) (loaded bool, err error) {
+	stampFile := notes + stampSuffix
 	f, err := os.Open(path)
 	if err != nil {
 		return false, err
@@ -157,13 +182,58 @@ func loadOnce(ctx context.Context, store Store, storeID, path, stampFile string)
 		}
 		sum.Reset()
 	}
-	if err := store.LoadImage(ctx, in); err != nil {
+	tries := failures{file: notes + failedSuffix, marks: marks}
+	if err := tries.begin(); err != nil {
 		return false, err
 	}
-	if _, err := io.Copy(io.Discard, in); err != nil {
-		return true, err
+	err = Open(ctx, open, in, func(plain io.Reader) error { return store.LoadImage(ctx, plain) })
+	if err == nil {
+		_, err = io.Copy(io.Discard, in)
+	}
+	if err := tries.end(ctx, err); err != nil {
+		return false, err
 	}
 	return true, stamp(stampFile, storeID, marks, hex.EncodeToString(sum.Sum(nil)))
+}
+
+// Open calls load with an archive without its compression. What is wrong with
+// the archive comes before what load makes of it.
+func Open(ctx context.Context, open Opener, archive io.Reader, load func(plain io.Reader) error) error {
+	plain, err := open(ctx, archive)
+	if err != nil {
+		return err
+	}
+	defer plain.Close()
+	told := &lastError{Reader: plain}
+	err = load(told)
+	if err == nil {
+		// What the daemon does not read, as behind the end.
+		_, err = io.Copy(io.Discard, told)
+	}
+	// The daemon only knows that the archive has ended too soon.
+	return cmp.Or(told.err, err)
+}
+
+// A lastError keeps what was wrong with reading.
+type lastError struct {
+	io.Reader
+	err error
+}
+
+func (l *lastError) Read(p []byte) (int, error) {
+	n, err := l.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		l.err = err
+	}
+	return n, err
+}
+
+// oneLine is for a file with one problem per line.
+func oneLine(err error) error {
+	if text := err.Error(); strings.Contains(text, "\n") {
+		return errors.New(strings.ReplaceAll(text, "\n", " "))
+	}
+	return err
 }
 
 // stamp is written after the images are in the store, not before.

@@ -60,7 +60,7 @@ func TestArchives(t *testing.T) {
 	} {
 		step.change()
 		s := &readingStore{}
-		n, err := Archives(t.Context(), s, step.store, At(dir), slog.New(slog.DiscardHandler))
+		n, err := Archives(t.Context(), s, step.store, AsIs, At(dir), slog.New(slog.DiscardHandler))
 		if (err != nil) != step.fails || n != len(step.want) {
 			t.Errorf("%s: %d loaded, %v", step.name, n, err)
 		}
@@ -68,7 +68,15 @@ func TestArchives(t *testing.T) {
 			t.Errorf("%s: %s", step.name, diff)
 		}
 	}
-	if n, err := Archives(t.Context(), &readingStore{}, "x", At(filepath.Join(dir, "none")), slog.New(slog.DiscardHandler)); n != 0 || err != nil {
+	write("c.tar.zst", "bad again", day)
+	for try := range 5 {
+		s := &readingStore{}
+		_, err := Archives(t.Context(), s, "two", AsIs, At(dir), slog.New(slog.DiscardHandler))
+		if skipped := err != nil && strings.Contains(err.Error(), "failed 3 times: unexpected EOF"); skipped != (try >= 3) || len(s.got) != 0 {
+			t.Errorf("try %d of a bad archive: %v", try, err)
+		}
+	}
+	if n, err := Archives(t.Context(), &readingStore{}, "x", AsIs, At(filepath.Join(dir, "none")), slog.New(slog.DiscardHandler)); n != 0 || err != nil {
 		t.Errorf("without a directory: %d, %v", n, err)
 	}
 }
@@ -88,7 +96,7 @@ func TestArchivesWithStampsElsewhere(t *testing.T) {
 		t.Error("a folder with archives is empty")
 	}
 	for boot, want := range []int{1, 0} {
-		n, err := Archives(t.Context(), &readingStore{}, "one", f, slog.New(slog.DiscardHandler))
+		n, err := Archives(t.Context(), &readingStore{}, "one", AsIs, f, slog.New(slog.DiscardHandler))
 		if n != want || err == nil || !strings.Contains(err.Error(), "/dev/sdx/docker/b.tar") {
 			t.Errorf("boot %d: %d loaded, want %d; %v", boot, n, want, err)
 		}

@@ -23,6 +23,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/version"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 	"github.com/bulkhead-os/bulkhead/os-config/datasource/platform"
+	"github.com/bulkhead-os/bulkhead/sysdocker/preload"
 )
 
 // Exit codes.
@@ -65,6 +66,10 @@ type places struct {
 	// records, problems, controlSocket and imageIndex are the orchestrator's.
 	records, problems, controlSocket, imageIndex string
 	connect                                      func(socket string) (engine, error)
+	// unpack is for archives that System Docker loads.
+	unpack preload.Opener
+	// preloadProblems are what is wrong with archives that are loaded at boot.
+	preloadProblems []string
 	// download gets what lies at an address.
 	download func(ctx context.Context, address string) ([]byte, error)
 	// exec turns the process into another program.
@@ -107,6 +112,8 @@ func machine() places {
 		userProblems:    layout.UserProblems,
 		userFailure:     layout.UserFailure,
 		upgradeFailed:   layout.UpgradeFailed,
+		unpack:          preload.Bounded(layout.ConfDir),
+		preloadProblems: []string{layout.PreloadProblems + layout.PreloadSystem, layout.PreloadProblems + layout.PreloadUser},
 		systems:         systemsOnDisk,
 		space:           space,
 		kernelLine:      "/proc/cmdline",

@@ -23,6 +23,7 @@ import (
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 	"github.com/bulkhead-os/bulkhead/os-config/conffile"
 	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
+	"github.com/bulkhead-os/bulkhead/sysdocker/preload"
 )
 
 // fakeEngine answers with what it is made of.
@@ -155,17 +156,19 @@ func testPlaces(t *testing.T) (places, map[string]*fakeEngine) {
 			"21 20 254:1 /var/lib /var/lib rw,relatime - ext4 /dev/vda1 rw\n"+
 			"22 20 0:6 / /var/lib/docker rw - tmpfs none rw\n"),
 		root: dir, kernelLine: write("cmdline", ""), problems: filepath.Join(dir, "problems"),
-		records:        write("services.json", `{"syslog": {"stopped": true}}`),
-		imageIndex:     write("index.json", `{"images": [{"name": "docker", "manifest": "sha256:dd"}, {"name": "udev", "manifest": "sha256:ee", "diff_ids": ["sha256:base", "sha256:udev"]}]}`),
-		userTier:       tier,
-		kernel:         kernel{proc: filepath.Join(dir, "proc"), cgroups: filepath.Join(dir, "cgroup")},
-		meminfo:        write("meminfo", "MemTotal:  2097152 kB\nMemFree:   11 kB\nMemAvailable:  1048576 kB\n"),
-		configProblems: filepath.Join(dir, "config-problems"), // as on a machine without any: not there
-		userProblems:   filepath.Join(dir, "user-problems"),
-		userFailure:    filepath.Join(dir, "user-failure"),
-		systems:        func() ([]slots.System, error) { return nil, nil },
-		space:          func(string) (total, available int64, err error) { return 8 << 30, 6 << 30, nil },
-		connect:        func(socket string) (engine, error) { return engines[socket], nil },
+		records:         write("services.json", `{"syslog": {"stopped": true}}`),
+		imageIndex:      write("index.json", `{"images": [{"name": "docker", "manifest": "sha256:dd"}, {"name": "udev", "manifest": "sha256:ee", "diff_ids": ["sha256:base", "sha256:udev"]}]}`),
+		userTier:        tier,
+		kernel:          kernel{proc: filepath.Join(dir, "proc"), cgroups: filepath.Join(dir, "cgroup")},
+		meminfo:         write("meminfo", "MemTotal:  2097152 kB\nMemFree:   11 kB\nMemAvailable:  1048576 kB\n"),
+		configProblems:  filepath.Join(dir, "config-problems"), // as on a machine without any: not there
+		userProblems:    filepath.Join(dir, "user-problems"),
+		unpack:          preload.AsIs,
+		preloadProblems: []string{filepath.Join(dir, "preload")},
+		userFailure:     filepath.Join(dir, "user-failure"),
+		systems:         func() ([]slots.System, error) { return nil, nil },
+		space:           func(string) (total, available int64, err error) { return 8 << 30, 6 << 30, nil },
+		connect:         func(socket string) (engine, error) { return engines[socket], nil },
 	}, engines
 }
 
@@ -267,9 +270,13 @@ func TestStatusTellsWhatIsWrong(t *testing.T) {
 	if err := os.WriteFile(p.userFailure, []byte("daemon.json: line 3\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(p.preloadProblems[0], []byte("preload /dev/sdb/docker/a.tar: skipped\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	code, got, _ := ros(p, "status")
 	for _, want := range []string{
 		"no boot report yet",
+		"images: preload /dev/sdb/docker/a.tar: skipped",
 		"service udev is exited, health none: see system-docker logs udev",
 		"user Docker: daemon is on fire",
 		"state: 60 MiB are left",

@@ -20,6 +20,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/images"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/sysdocker/preload"
 )
 
 // consoleShell is what people get who name no command.
@@ -95,7 +96,7 @@ func (p places) prepareConsole(ctx context.Context, shipped images.IndexEntry) (
 		return true, nil
 	}
 	if _, err = daemon.Image(ctx, shipped.Ref); dockerapi.IsNotFound(err) {
-		_, err = loadArchive(ctx, daemon, filepath.Join(layout.ImagesDir, shipped.Archive))
+		_, err = loadArchive(ctx, daemon, preload.AsIs, filepath.Join(layout.ImagesDir, shipped.Archive))
 	}
 	return false, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -19,6 +20,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/sysdocker/control"
+	"github.com/bulkhead-os/bulkhead/sysdocker/preload"
 )
 
 // lifelines are the OS services without which people lose the machine.
@@ -135,7 +137,7 @@ func (p places) provide(ctx context.Context, ref string) (dockerapi.Image, error
 	defer daemon.Close()
 	if info, err := os.Stat(ref); err == nil && info.Mode().IsRegular() {
 		progress("loading %s", ref)
-		if ref, err = loadArchive(ctx, daemon, ref); err != nil {
+		if ref, err = loadArchive(ctx, daemon, p.unpack, ref); err != nil {
 			return dockerapi.Image{}, err
 		}
 	}
@@ -151,13 +153,17 @@ func (p places) provide(ctx context.Context, ref string) (dockerapi.Image, error
 }
 
 // loadArchive returns a reference to the only image in an archive.
-func loadArchive(ctx context.Context, daemon engine, file string) (string, error) {
+func loadArchive(ctx context.Context, daemon engine, unpack preload.Opener, file string) (string, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	refs, err := daemon.LoadImages(ctx, f)
+	var refs []string
+	err = preload.Open(ctx, unpack, f, func(plain io.Reader) error {
+		refs, err = daemon.LoadImages(ctx, plain)
+		return err
+	})
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("%s: %w", file, err)

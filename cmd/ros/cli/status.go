@@ -144,12 +144,17 @@ func (p places) status(ctx context.Context) status {
 	for _, m := range osconfig.Errors(configuration) {
 		problem("configuration: %v", m)
 	}
-	for _, report := range []struct{ file, about string }{
+	type report struct{ file, about string }
+	reports := []report{
 		{p.upgradeFailed, "upgrade failed (ros os history)"},
 		{p.networkProblems, "network"},
 		{p.userFailure, "user Docker"},
 		{p.userProblems, "user Docker"},
-	} {
+	}
+	for _, file := range p.preloadProblems {
+		reports = append(reports, report{file, "images"})
+	}
+	for _, report := range reports {
 		text, err := os.ReadFile(report.file)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			problem("%v", err)
