@@ -583,7 +583,10 @@ func (u *unit) inspect(pass context.Context) error {
 	}
 	status := "removed"
 	for _, c := range have {
-		if c.Name == w.Container && c.State == dockerapi.Running {
+		if c.Name != w.Container {
+			continue
+		}
+		if c.State == dockerapi.Running {
 			u.noteHealth(c.Health)
 			switch {
 			case c.Health != dockerapi.Unhealthy:

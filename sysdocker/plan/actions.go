@@ -72,7 +72,7 @@ func Actions(w Want, have []dockerapi.Container) ([]Action, error) {
 	var keep *dockerapi.Container
 	create := "there is none yet"
 	for _, c := range have {
-		ours := c.Labels[w.label()] == w.Name
+		ours := w.ours(c)
 		if c.Name != w.Container && (w.Care != Kept || !ours) {
 			continue
 		}
@@ -126,6 +126,20 @@ func Actions(w Want, have []dockerapi.Container) ([]Action, error) {
 		actions = append(actions, w.wait(container))
 	}
 	return actions, nil
+}
+
+// ours reports whether a container was made for what is wanted. A label alone
+// makes none: people set labels, too, and an image made from a service's container
+// has all of them.
+func (w Want) ours(c dockerapi.Container) bool {
+	switch {
+	case c.Labels[w.label()] != w.Name:
+		return false
+	case c.Name == w.Container || w.Care != Kept:
+		return true
+	}
+	// Somebody may have renamed it.
+	return c.Labels[LabelSpec] == w.Spec.Config.Labels[LabelSpec] && w.Shipped() && c.ImageID == w.Image.Manifest
 }
 
 func isUp(c dockerapi.Container) bool {
@@ -203,7 +217,8 @@ func Orphans(decls []images.Declaration, have []dockerapi.Container) []Action {
 	for _, c := range have {
 		name, ours := c.Labels[LabelService]
 		known := slices.ContainsFunc(decls, func(d images.Declaration) bool { return d.Name == name })
-		if ours && !known {
+		// A container has its service's name, unless people made it.
+		if ours && !known && c.Name == name {
 			actions = append(actions, Action{Kind: RemoveContainer, Service: name, Container: c.ID, Reason: "no such service any more"})
 		}
 	}

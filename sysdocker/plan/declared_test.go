@@ -182,12 +182,35 @@ func TestBring(t *testing.T) {
 	golden(t, "bring.txt", text.String())
 }
 
+// What people label as a service, or make from its image, is none of its
+// containers: running, gone or beside the real one.
+func TestForgedLabels(t *testing.T) {
+	ntp := services(t)["ntp"]
+	labels := ntp.Spec.Config.Labels
+	real := dockerapi.Container{ID: "real", Name: "ntp", State: dockerapi.Running, Labels: labels, ImageID: ntp.Image.Manifest}
+	for name, forged := range map[string]dockerapi.Container{
+		"a label":             {ID: "spy", Name: "spy", State: dockerapi.Running, Labels: map[string]string{LabelService: "ntp"}},
+		"an image made of it": {ID: "spy", Name: "spy", State: dockerapi.Exited, Labels: labels, ImageID: "sha256:committed"},
+	} {
+		got, err := Actions(ntp, []dockerapi.Container{forged, real})
+		if err != nil || len(got) != 1 || got[0].Kind != WaitReady || got[0].Container != "real" {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+		stopped := ntp
+		stopped.Target = Stopped
+		if got, err := Actions(stopped, []dockerapi.Container{forged}); err != nil || len(got) != 0 {
+			t.Errorf("%s of a stopped service: %v, %v", name, got, err)
+		}
+	}
+}
+
 func TestOrphans(t *testing.T) {
 	decls, _ := machine()
 	got := Orphans(decls, []dockerapi.Container{
 		{ID: "a", Name: "ntp", Labels: map[string]string{LabelService: "ntp"}},
 		{ID: "b", Name: "dhcp", Labels: map[string]string{LabelService: "dhcp"}},
 		{ID: "c", Name: "mine"},
+		{ID: "d", Name: "spy", Labels: map[string]string{LabelService: "none"}},
 	})
 	want := []Action{{Kind: RemoveContainer, Service: "dhcp", Container: "b", Reason: "no such service any more"}}
 	if diff := cmp.Diff(want, got); diff != "" {

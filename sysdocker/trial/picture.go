@@ -51,7 +51,9 @@ func Look(ctx context.Context, system, user daemon, routes fs.FS) Picture {
 		p.SystemDocker = err.Error()
 	}
 	for _, c := range services {
-		p.Services[c.Name] = trouble(c)
+		if c.Labels[plan.LabelService] == c.Name {
+			p.Services[c.Name] = trouble(c)
+		}
 	}
 	containers, err := user.Containers(ctx, "")
 	for _, c := range containers {

@@ -99,10 +99,9 @@ func (e *fakeEngine) PullImage(_ context.Context, ref string, _ dockerapi.Login)
 
 func (*fakeEngine) Close() error { return nil }
 
-var (
-	osService         = map[string]string{plan.LabelService: "x"}
-	configuredService = map[string]string{plan.LabelConfigured: "x"}
-)
+var configuredService = map[string]string{plan.LabelConfigured: "x"}
+
+func osService(name string) map[string]string { return map[string]string{plan.LabelService: name} }
 
 // testPlaces is a machine in good health.
 func testPlaces(t *testing.T) (places, map[string]*fakeEngine) {
@@ -126,8 +125,8 @@ func testPlaces(t *testing.T) (places, map[string]*fakeEngine) {
 		"system": {
 			info: dockerapi.Info{Version: "29.0", Running: 2, Containers: 2, Images: 8},
 			containers: []dockerapi.Container{
-				{ID: "d1", Name: "docker", Labels: osService, State: dockerapi.Running, Health: dockerapi.Healthy, Status: "Up 3 minutes (healthy)"},
-				{ID: "u1", Name: "udev", Labels: osService, State: dockerapi.Running, Health: "none", Status: "Up 3 minutes"},
+				{ID: "d1", Name: "docker", Labels: osService("docker"), State: dockerapi.Running, Health: dockerapi.Healthy, Status: "Up 3 minutes (healthy)"},
+				{ID: "u1", Name: "udev", Labels: osService("udev"), State: dockerapi.Running, Health: "none", Status: "Up 3 minutes"},
 				{ID: "x1", Name: "agent", Labels: configuredService, State: dockerapi.Running, Health: "none", Status: "Up 2 minutes"},
 			},
 		},

@@ -285,6 +285,10 @@ func (p places) list(ctx context.Context, tier, label string) ([]service, error)
 	if err != nil {
 		return nil, err
 	}
+	// People's containers may have the label of an OS service.
+	if label == plan.LabelService {
+		containers = slices.DeleteFunc(containers, func(c dockerapi.Container) bool { return c.Labels[label] != c.Name })
+	}
 	services := make([]service, len(containers))
 	for i, c := range containers {
 		services[i] = service{

@@ -126,7 +126,7 @@ func TestServiceCommands(t *testing.T) {
 func TestServiceThatIsStopped(t *testing.T) {
 	p, engines := testPlaces(t)
 	engines["system"].containers = append(engines["system"].containers,
-		dockerapi.Container{Name: "syslog", Labels: osService, State: dockerapi.Exited, Health: "none"})
+		dockerapi.Container{Name: "syslog", Labels: osService("syslog"), State: dockerapi.Exited, Health: "none"})
 	code, got, _ := ros(p, "status")
 	if code != exitOK || !strings.Contains(got, "syslog   system   stopped") {
 		t.Errorf("exit code %d\n%s", code, got)
@@ -218,7 +218,7 @@ func TestFurtherEngines(t *testing.T) {
 		"sha256:aa": {ID: "sha256:aa", Labels: map[string]string{images.LabelEngine: "28.5"}},
 	}
 	system.containers = append(system.containers, dockerapi.Container{
-		ID: "c1", Name: "docker-ci", Labels: system.containers[0].Labels, State: dockerapi.Running, Health: dockerapi.Healthy, Status: "Up 2 hours (healthy)",
+		ID: "c1", Name: "docker-ci", Labels: osService("docker-ci"), State: dockerapi.Running, Health: dockerapi.Healthy, Status: "Up 2 hours (healthy)",
 	})
 	if err := os.WriteFile(p.records, []byte(`{"docker-ci": {"engine": 3}}`), 0o644); err != nil {
 		t.Fatal(err)
