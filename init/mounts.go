@@ -27,6 +27,10 @@ func (m mount) String() string {
 	switch {
 	case m.flags&unix.MS_MOVE != 0:
 		return fmt.Sprintf("move mount %s to %s", m.source, m.target)
+	case m.flags&unix.MS_REMOUNT != 0 && m.flags&unix.MS_RDONLY != 0:
+		return "make " + m.target + " read-only"
+	case m.flags&unix.MS_REMOUNT != 0:
+		return "keep setuid and devices from " + m.target
 	case m.flags&unix.MS_BIND != 0:
 		return fmt.Sprintf("bind %s to %s", m.source, m.target)
 	}
@@ -243,6 +247,41 @@ var peoplesDirs = []stateDir{
 	{name: "var/tmp", mode: fs.ModeSticky | 0o777, people: true},
 }
 
+// restrictMounts keeps what a container leaves in people's directories from giving
+// rights to others: setuid programs, devices, and what root runs. Console and user
+// Docker get these mounts with their flags. Without one of them a machine boots
+// all the same: somebody may have put a file into the directory's place.
+func (b *boot) restrictMounts() {
+	restrict := func(target string, flags uintptr) {
+		var err error
+		if !b.mounted[target] {
+			err = b.mount(mount{source: target, target: target, flags: bind})
+		}
+		if err == nil {
+			err = b.sys.Mount(mount{target: target, flags: bind | unix.MS_REMOUNT | nosuid | nodev | flags})
+		}
+		if err != nil {
+			b.sys.Log(kmsg.Warning, fmt.Sprintf("init: %s has no limits: %v", target, err))
+		}
+	}
+	for _, d := range stateDirs {
+		if d.people {
+			restrict("/"+d.name, 0)
+		}
+	}
+	restrict("/root", 0)
+	for _, d := range peoplesDirs {
+		restrict(path.Join(layout.StateDir, d.name), 0)
+	}
+	for _, dir := range layout.RootRunDirs() {
+		if err := b.sys.MakeDir(dir, 0o755); err != nil {
+			b.sys.Log(kmsg.Warning, fmt.Sprintf("init: %v", err))
+			continue
+		}
+		restrict(dir, unix.MS_RDONLY)
+	}
+}
+
 func bindState(_ context.Context, b *boot) error {
 	for _, d := range stateDirs {
 		source := path.Join(layout.StateDir, d.name)
@@ -263,6 +302,7 @@ func bindState(_ context.Context, b *boot) error {
 	if err := b.bindData(); err != nil {
 		return err
 	}
+	b.restrictMounts()
 	// Containers with shared mounts see each other's, as on any host.
 	if err := b.sys.Mount(mount{target: "/", flags: unix.MS_SHARED | unix.MS_REC}); err != nil {
 		return fmt.Errorf("share the root mount: %w", err)

@@ -174,7 +174,7 @@ func TestData(t *testing.T) {
 			f.boot()
 			var got []string
 			for _, c := range f.calls {
-				if c == fsck || c == mount || strings.HasSuffix(c, " to /home") || strings.HasSuffix(c, " to /state/srv") || strings.HasSuffix(c, " /var/lib/user-docker") {
+				if c == fsck || c == mount || strings.HasSuffix(c, " to /home") || c == "bind /data/srv to /state/srv" || strings.HasSuffix(c, " /var/lib/user-docker") {
 					got = append(got, c)
 				}
 			}

@@ -66,6 +66,14 @@ func TestBootFromCD(t *testing.T) {
 		"bind /state/var/lib to /var/lib", "bind /state/var/log to /var/log", "bind /state/home to /home",
 		"bind /state/opt to /opt", "bind /state/mnt to /mnt", "bind /state/media to /media",
 		"bind /state/root to /root", "bind /state/etc/docker to /etc/docker",
+		"keep setuid and devices from /home", "keep setuid and devices from /opt",
+		"keep setuid and devices from /mnt", "keep setuid and devices from /media", "keep setuid and devices from /root",
+		"bind /state/srv to /state/srv", "keep setuid and devices from /state/srv",
+		"bind /state/data to /state/data", "keep setuid and devices from /state/data",
+		"bind /state/usr/local to /state/usr/local", "keep setuid and devices from /state/usr/local",
+		"bind /state/var/tmp to /state/var/tmp", "keep setuid and devices from /state/var/tmp",
+		"mkdir /opt/rancher 0755", "bind /opt/rancher to /opt/rancher", "make /opt/rancher read-only",
+		"mkdir /opt/bin 0755", "bind /opt/bin to /opt/bin", "make /opt/bin read-only",
 		"mount  () on /",
 		"hostname bulkhead", "mkdir /run/bulkhead/etc 0755",
 		"free",
@@ -301,5 +309,20 @@ func TestDocumentation(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("docs/boot.md (-steps +documented):\n%s", diff)
+	}
+}
+
+// Somebody may have put a file where a directory has to be.
+func TestRestrictMountsFails(t *testing.T) {
+	f := newFake("quiet")
+	f.refuse["mkdir /opt/bin 0755"] = syscall.ENOTDIR
+	f.refuse["keep setuid and devices from /home"] = syscall.EINVAL
+	b := &boot{sys: f, mounted: map[string]bool{"/home": true}}
+	b.restrictMounts()
+	if got := f.matching("make "); len(got) != 1 || got[0] != "make /opt/rancher read-only" {
+		t.Errorf("read-only are %q", got)
+	}
+	if got := f.matching("keep setuid and devices from /media"); len(got) != 1 {
+		t.Error("the rest has no limits")
 	}
 }

@@ -26,10 +26,21 @@ func (d *decoder) mergeParameters(c *Config, line string) {
 	params := cmdline.Parse(line)
 	for _, s := range params.Settings() {
 		d.set(reflect.ValueOf(c).Elem(), s.Path, "", unquote(s.Raw))
+		d.tellOpenPassword(strings.Join(s.Path, "."), unquote(s.Raw))
 	}
 	// The one parameter that adds up when it is repeated.
 	if ttys := params.All("rancher.autologin"); len(ttys) > 1 {
 		c.Rancher.Autologin = ttys
+	}
+}
+
+// tellOpenPassword warns of a password in clear, which works: without it nobody
+// may be able to log in.
+func (d *decoder) tellOpenPassword(key, text string) {
+	bare := strings.TrimLeft(text, "!*") // what is left of a password that nothing matches
+	if d.source == kernelLine && key == "rancher.password" && bare != "" && !isHash(bare) {
+		d.warn(nil, key, "a password in clear, which all programs and containers can read in /proc/cmdline; "+
+			"use a hash, as openssl passwd -6 makes it, or ssh_authorized_keys in a configuration file")
 	}
 }
 

@@ -275,10 +275,32 @@ func TestLoadOrder(t *testing.T) {
 	}
 	wantProblems := []Problem{
 		{Source: layout.CloudConfig, Line: 2, Column: 48, Key: "rancher.unknown", Text: "unknown key"},
+		{Severity: Warning, Source: kernelLine, Key: "rancher.password", Text: "a password in clear, which all programs and containers can read in /proc/cmdline; " +
+			"use a hash, as openssl passwd -6 makes it, or ssh_authorized_keys in a configuration file"},
 		{Source: kernelLine, Key: "rancher.ssh.prt", Text: "unknown key; did you mean port?"},
 	}
 	if diff := cmp.Diff(wantProblems, problems); diff != "" {
 		t.Errorf("problems (-want +got):\n%s", diff)
+	}
+}
+
+func TestPasswordOnKernelLine(t *testing.T) {
+	hash := "$6$bulkhead$DuApHLe9WNL3CY0mb1ldTzDHcD1jKoHqFpVSGpmGUvV8sijlgEiCL0Papyff6QALQCiXLAwKrAeqbUw0eHjam0"
+	for value, want := range map[string]int{"secret": 1, `"a b"`: 1, hash: 0, `"` + hash + `"`: 0, "!" + hash: 0, "*": 0, "!": 0} {
+		cfg, problems, err := Load(t.TempDir(), "quiet rancher.password="+value)
+		if err != nil || len(problems) != want || cfg.Rancher.Password == "" {
+			t.Errorf("%s: %v, %v", value, problems, err)
+		}
+		for _, p := range problems {
+			if strings.Contains(p.String(), "secret") || p.Severity != Warning {
+				t.Errorf("%s: %v", value, p)
+			}
+		}
+	}
+	root := t.TempDir()
+	write(t, root, layout.CloudConfig, "rancher: {password: secret}\n")
+	if _, problems, err := Load(root, ""); err != nil || len(problems) != 0 {
+		t.Errorf("in a file: %v, %v", problems, err)
 	}
 }
 

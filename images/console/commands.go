@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/internal/milestone"
 	"github.com/bulkhead-os/bulkhead/internal/wait"
@@ -105,7 +107,11 @@ func (c *console) runAll(ctx context.Context) error {
 		}
 	}
 	for _, path := range localScripts {
-		errs = append(errs, c.runScript(ctx, path))
+		err := rootsOwn("/", path)
+		if err == nil {
+			err = c.runScript(ctx, path)
+		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
@@ -141,6 +147,48 @@ func (c *console) scriptRate(path string) rate {
 func (c *console) runScript(ctx context.Context, path string) error {
 	cmd, err := scriptCommand(path)
 	return errors.Join(err, c.runOne(ctx, path, cmd))
+}
+
+// openRootDirs makes this container's mounts of layout.RootRunDirs writable, so
+// that people can put files there.
+func (c *console) openRootDirs(context.Context) error {
+	var errs []error
+	for _, dir := range layout.RootRunDirs() {
+		err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_NOSUID|unix.MS_NODEV, "")
+		// Where init could not make a mount there is none to open.
+		if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+			errs = append(errs, fmt.Errorf("make %s writable: %w", dir, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// rootsOwn fails if another than this program's user, root, may have had a hand
+// in a file, or in a directory between root and it.
+func rootsOwn(root, path string) error {
+	for p := path; p != root; p = filepath.Dir(p) {
+		info, err := os.Lstat(p)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		what := ""
+		stat, _ := info.Sys().(*syscall.Stat_t) // as for all files of this system
+		switch mode := info.Mode(); {
+		case mode.Type() == fs.ModeSymlink:
+			what = "is a link"
+		case stat.Uid != uint32(os.Geteuid()):
+			what = "is not root's: chown root " + p
+		case mode&0o002 != 0, mode&0o020 != 0 && stat.Gid != uint32(os.Getegid()):
+			what = "can be written by others than root: chmod go-w " + p
+		}
+		if what != "" {
+			return fmt.Errorf("%s is not run: %s %s", path, p, what)
+		}
+	}
+	return nil
 }
 
 // scriptCommand returns how to run a script: itself when it can be executed

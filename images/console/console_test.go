@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -271,6 +272,42 @@ func TestScriptCommand(t *testing.T) {
 			}
 			if want := strings.ReplaceAll(tt.want, "%s", path); strings.Join(got, " ") != want {
 				t.Errorf("scriptCommand = %q; want %q", got, want)
+			}
+		})
+	}
+}
+
+func TestRootsOwn(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(dir, script string) error
+		want   string
+	}{
+		{"root's", func(string, string) error { return nil }, ""},
+		{"missing", func(_, script string) error { return os.Remove(script) }, ""},
+		{"file for all", func(_, script string) error { return os.Chmod(script, 0o757) }, "chmod go-w"},
+		{"directory for all", func(dir, _ string) error { return os.Chmod(dir, 0o777) }, "chmod go-w"},
+		{"link", func(dir, script string) error {
+			return errors.Join(os.Rename(script, dir+"/other"), os.Symlink("other", script))
+		}, "is a link"},
+		{"behind a link", func(dir, _ string) error {
+			return errors.Join(os.Rename(dir, dir+".old"), os.Symlink("bin.old", dir))
+		}, "is a link"},
+		{"somebody's", func(_, script string) error { return os.Chown(script, 1000, 1000) }, "is not root's"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.name == "somebody's" && os.Geteuid() != 0 {
+				t.Skip("only root can give files away")
+			}
+			root := t.TempDir()
+			dir := filepath.Join(root, "rancher", "bin")
+			script := filepath.Join(dir, "start.sh")
+			if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(script, []byte("id\n"), 0o755), tt.change(dir, script)); err != nil {
+				t.Fatal(err)
+			}
+			err := rootsOwn(root, script)
+			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("rootsOwn = %v; want %q", err, tt.want)
 			}
 		})
 	}

@@ -66,6 +66,7 @@ type step struct {
 func (c *console) before() []step {
 	return []step{
 		{"run-files", c.makeRunFiles},
+		{"root-dirs", c.openRootDirs},
 		{"bootcmd", c.runBootCommands},
 		{Kernel, c.applyKernelSettings},
 		{Certificates, c.trustCertificates},

@@ -9,6 +9,10 @@ func SharedDirs() []string {
 	return []string{"/home", "/root", "/srv", "/data", "/opt", "/usr/local", "/var/tmp", "/mnt", "/media"}
 }
 
+// RootRunDirs hold what root runs at boot or finds in its PATH. They are mounts of
+// their own, read-only but in the console.
+func RootRunDirs() []string { return []string{"/opt/rancher", "/opt/bin"} }
+
 // The read-only root image. Everything of ours in it lives under Root, so the
 // rest of the tree is plain Debian.
 const (
