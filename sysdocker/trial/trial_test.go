@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
+	"github.com/bulkhead-os/bulkhead/sysdocker/plan"
 )
 
 func TestMissing(t *testing.T) {
@@ -89,9 +90,11 @@ func (f fakeDaemon) ComesBack(_ context.Context, id string) (bool, error) { retu
 
 func TestLook(t *testing.T) {
 	routes := fstest.MapFS{"route": {Data: []byte("Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\neth0 00000000 0202000A 0003 0 0 1024 00000000 0 0 0\n")}}
+	service := func(name string) map[string]string { return map[string]string{plan.LabelService: name} }
 	system := fakeDaemon{containers: []dockerapi.Container{
-		{Name: "docker", State: dockerapi.Running, Health: dockerapi.Healthy},
-		{Name: "ntp", State: dockerapi.Running, Health: "starting"},
+		{Name: "docker", Labels: service("docker"), State: dockerapi.Running, Health: dockerapi.Healthy},
+		{Name: "ntp", Labels: service("ntp"), State: dockerapi.Running, Health: "starting"},
+		{Name: "spy", Labels: service("ntp"), State: dockerapi.Exited, Health: "none"},
 	}}
 	user := fakeDaemon{containers: []dockerapi.Container{
 		{ID: "1", Name: "web", State: dockerapi.Running, Health: "none"},
