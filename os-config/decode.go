@@ -255,10 +255,12 @@ func (d *decoder) decodeStruct(n *yaml.Node, v reflect.Value, key string) bool {
 		}
 	}
 	at := func(field string) *yaml.Node {
-		if value := given[keys.byName[field]]; value != nil {
-			return resolve(value)
+		first, below, _ := strings.Cut(field, ".")
+		value := given[keys.byName[first]]
+		if value == nil {
+			return n
 		}
-		return n
+		return valueBelow(resolve(value), below)
 	}
 	if c, is := v.Addr().Interface().(checked); is && ok {
 		if field, text := c.check(); text != "" {
@@ -272,6 +274,16 @@ func (d *decoder) decodeStruct(n *yaml.Node, v reflect.Value, key string) bool {
 		}
 	}
 	return ok
+}
+
+// valueBelow returns the value at a key below a mapping, or the mapping.
+func valueBelow(n *yaml.Node, key string) *yaml.Node {
+	for i := 0; key != "" && i+1 < len(n.Content); i += 2 {
+		if n.Kind == yaml.MappingNode && n.Content[i].Value == key {
+			return resolve(n.Content[i+1])
+		}
+	}
+	return n
 }
 
 // A checked struct looks at how its fields go together, once each is right.

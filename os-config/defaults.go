@@ -10,7 +10,7 @@ func Defaults() Config {
 		Rancher: Rancher{
 			Console: "default",
 			SSH:     SSH{Daemon: true, Port: 22},
-			Network: Network{DHCPTimeout: 10},
+			Network: Network{DHCPTimeout: 10, Firewall: Firewall{Default: "accept"}},
 			Install: Install{Reboot: true},
 			Upgrade: Upgrade{Policy: "none", Timeout: Duration(10 * time.Minute), Settle: Duration(time.Minute)},
 		},

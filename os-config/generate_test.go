@@ -141,6 +141,7 @@ func kinds() map[reflect.Type]kindOf {
 		reflect.TypeFor[BuildContext]():    text("path or URL", `^(/|git@|.+://)`),
 		reflect.TypeFor[MTU]():             {"number", object{"type": "integer", "minimum": 68, "maximum": 65536}},
 		reflect.TypeFor[InterfaceKey]():    text("name, pattern, `mac=…` or `driver=…`", ""),
+		reflect.TypeFor[FirewallRule]():    text("`PORT[-PORT][/tcp|/udp]` or `any`, `from ADDRESS`, `on INTERFACE`", `^(any|[0-9]+(-[0-9]+)?(/(tcp|udp))?)( (from|on) [^ ]+)*$`),
 		reflect.TypeFor[LinkName]():        text("name", `^[A-Za-z0-9._@-]{1,15}$`),
 		reflect.TypeFor[Domain]():          text("domain", `^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9_.])?$`),
 		reflect.TypeFor[VLANs]():           text("`ID[:NAME],…`", `^[0-9]+(:[^,]+)?(, *[0-9]+(:[^,]+)?)*$`),

@@ -12,6 +12,8 @@ type Network struct {
 	// Interfaces among which the machine routes, by name or pattern. It routes for
 	// containers in any case, and among no others.
 	Forward []InterfaceKey `yaml:"forward" origin:"Bulkhead" eg:"[eth0, eth1]"`
+	// Which ports others reach.
+	Firewall Firewall `yaml:"firewall" origin:"Bulkhead"`
 	// Commands to run before all interfaces are set up.
 	PreCmds []Command `yaml:"pre_cmds" eg:"[sysctl -w net.ipv4.ip_forward=1]"`
 	// Commands to run after all interfaces are set up.

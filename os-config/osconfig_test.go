@@ -136,6 +136,12 @@ func TestProblems(t *testing.T) {
 		{"mistyped key below", "rancher:\n  sshh:\n    port: 22\n", []string{"f:2:3: rancher.sshh: unknown key; did you mean ssh?"}},
 		{"nothing near", "zzzzzz: 1", []string{"f:1:1: zzzzzz: unknown key"}},
 		{"not yet", "rancher: {upgrade: {policy: auto}}", []string{"f:1:21: warning: rancher.upgrade.policy: has no effect in this version"}},
+		{"a firewall that closes ssh", "rancher:\n  network:\n    firewall:\n      default: drop\n", []string{"f:4:7: warning: rancher.network.firewall: closes port 22, where people log in by ssh; add 22 to allow"}},
+		{"another port of ssh", "rancher: {ssh: {port: 2200}, network: {firewall: {default: drop, allow: [22]}}}", []string{"f:1:50: warning: rancher.network.firewall: closes port 2200, where people log in by ssh; add 2200 to allow"}},
+		{"ssh denied to all", "rancher: {network: {firewall: {deny: [20-30 from 0.0.0.0/0]}}}", []string{"f:1:31: warning: rancher.network.firewall: closes port 22, where people log in by ssh; add 22 to allow"}},
+		{"no ssh to close", "rancher: {ssh: {daemon: false}, network: {firewall: {default: drop}}}", nil},
+		{"ssh for some", "rancher: {network: {firewall: {default: drop, allow: ['22 from 10.0.0.0/8', 80, 53/udp]}}}", nil},
+		{"ssh denied to some", "rancher: {network: {firewall: {default: accept, deny: ['22 on eth1', any from 10.0.0.0/8, 22/udp]}}}", nil},
 		{"syntax", "a: b\n  c: [\n", []string{"f:2:4: invalid YAML, file ignored: mapping values are not allowed in this context"}},
 		{"list at the top", "- a\n", []string{"f:1:1: expected a mapping (key: value) at the top level, found a list"}},
 		{"text at the top", "hello", []string{"f:1:1: expected a mapping (key: value) at the top level, found a single value"}},
@@ -161,7 +167,7 @@ func TestProblems(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			var cfg Config
+			cfg := Defaults()
 			var got []string
 			for _, p := range cfg.Merge("f", []byte(tt.text)) {
 				got = append(got, p.String())

@@ -23,7 +23,7 @@ var unread = []struct {
 	{[]string{"/etc/fstab"}, "use mounts"},
 	{[]string{"/etc/sysctl.conf", "/etc/sysctl.d/"}, "use rancher.sysctl"},
 	{[]string{"/etc/modules", "/etc/modules-load.d/"}, "use rancher.modules"},
-	{[]string{"/etc/iptables/", "/etc/nftables.conf", "/etc/nftables.d/", "/etc/ufw/", "/etc/firewalld/"}, "use runcmd with iptables or nft"},
+	{[]string{"/etc/iptables/", "/etc/nftables.conf", "/etc/nftables.d/", "/etc/ufw/", "/etc/firewalld/"}, "use rancher.network.firewall, or runcmd with nft"},
 	{[]string{"/etc/default/grub", "/etc/default/grub.d/", "/boot/grub/"}, "kernel parameters are set in the boot menu"},
 }
 

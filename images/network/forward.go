@@ -22,7 +22,8 @@ type protection struct {
 	// forward are those among which it routes.
 	forward []osconfig.InterfaceKey
 	// sshPort is that of logins, or 0.
-	sshPort int
+	sshPort  int
+	firewall osconfig.Firewall
 }
 
 // install puts rules into force in place of those of an earlier call.
@@ -50,6 +51,7 @@ func (p protection) rules() string {
 		fmt.Fprintf(&b, "\tchain in {\n\t\ttype filter hook prerouting priority raw\n\t\tfib daddr type local tcp dport %d notrack\n\t}\n", p.sshPort)
 		fmt.Fprintf(&b, "\tchain out {\n\t\ttype filter hook output priority raw\n\t\ttcp sport %d notrack\n\t}\n", p.sshPort)
 	}
+	writeFirewall(&b, p.firewall, p.own)
 	b.WriteString("}\n")
 	return b.String()
 }

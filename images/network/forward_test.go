@@ -39,6 +39,70 @@ func TestProtection(t *testing.T) {
 		iifname { "eth0", "wan", "eth1" } oifname "engine*" ct state new ct status & dnat == 0 drop
 	}
 `},
+		{"a firewall that opens what is named", protection{own: []string{"eth0", "br0"}, forward: []osconfig.InterfaceKey{"*"}, firewall: osconfig.Firewall{
+			Default: "drop", Allow: []osconfig.FirewallRule{"22", "53/udp", "8000-8010 from 10.0.0.0/8 on eth0", "any from fd00::1", "any on wg0"}, Deny: []osconfig.FirewallRule{"any from 10.9.9.9/24"},
+		}}, `	chain forward {
+		type filter hook forward priority filter - 10
+		iifname { "eth0", "br0" } oifname "engine*" ct state new ct status & dnat == 0 drop
+	}
+	chain firewall-in {
+		type filter hook input priority filter - 10
+		ct state established,related accept
+		iifname { "lo", "engine*" } accept
+		iifkind "bridge" iifname != { "eth0", "br0" } accept
+		meta l4proto { 1, 2, 58 } accept
+		udp sport . udp dport { 67 . 68, 547 . 546 } accept
+		tcp dport 22 accept
+		udp dport 53 accept
+		iifname "eth0" ip saddr 10.0.0.0/8 tcp dport 8000-8010 accept
+		ip6 saddr fd00::1/128 accept
+		iifname "wg0" accept
+		ip saddr 10.9.9.0/24 drop
+		drop
+	}
+	chain firewall-forward {
+		type filter hook forward priority filter - 10
+		ct state established,related accept
+		iifname { "lo", "engine*" } accept
+		iifkind "bridge" iifname != { "eth0", "br0" } accept
+		meta l4proto { 1, 2, 58 } accept
+		oifname { "eth0", "br0" } accept
+		meta l4proto tcp ct original proto-dst 22 accept
+		meta l4proto udp ct original proto-dst 53 accept
+		iifname "eth0" ip saddr 10.0.0.0/8 meta l4proto tcp ct original proto-dst 8000-8010 accept
+		ip6 saddr fd00::1/128 accept
+		iifname "wg0" accept
+		ip saddr 10.9.9.0/24 drop
+		drop
+	}
+`},
+		{"a firewall that closes what is named, without a card", protection{firewall: osconfig.Firewall{Default: "accept", Allow: []osconfig.FirewallRule{"2375 from ::1"}, Deny: []osconfig.FirewallRule{"2375"}}}, `	chain forward {
+		type filter hook forward priority filter - 10
+	}
+	chain firewall-in {
+		type filter hook input priority filter - 10
+		ct state established,related accept
+		iifname { "lo", "engine*" } accept
+		iifkind "bridge" accept
+		meta l4proto { 1, 2, 58 } accept
+		udp sport . udp dport { 67 . 68, 547 . 546 } accept
+		ip6 saddr ::1/128 tcp dport 2375 accept
+		tcp dport 2375 drop
+	}
+	chain firewall-forward {
+		type filter hook forward priority filter - 10
+		ct state established,related accept
+		iifname { "lo", "engine*" } accept
+		iifkind "bridge" accept
+		meta l4proto { 1, 2, 58 } accept
+		ip6 saddr ::1/128 meta l4proto tcp ct original proto-dst 2375 accept
+		meta l4proto tcp ct original proto-dst 2375 drop
+	}
+`},
+		{"a firewall that only opens", protection{firewall: osconfig.Firewall{Allow: []osconfig.FirewallRule{"22"}}}, `	chain forward {
+		type filter hook forward priority filter - 10
+	}
+`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -65,7 +129,9 @@ func TestProtectOwn(t *testing.T) {
 		fails error
 	}{{one, nil}, {one, nil}, {two, errors.New("no nft")}, {two, nil}, {two, nil}} {
 		fails = step.fails
-		s.protectOwn(t.Context(), step.p)
+		if err := s.protectOwn(t.Context(), step.p); !errors.Is(err, fails) {
+			t.Errorf("error %v; want %v", err, fails)
+		}
 	}
 	if diff := cmp.Diff([]string{one.rules(), two.rules(), two.rules()}, loaded); diff != "" {
 		t.Error(diff)

@@ -154,7 +154,12 @@ func (s *service) apply(ctx context.Context) error {
 	}
 	own := ownLinks(targets)
 	s.own(own)
-	s.protectOwn(ctx, protection{own: own, forward: s.cfg.Forward, sshPort: s.sshPort})
+	if err := s.protectOwn(ctx, protection{own: own, forward: s.cfg.Forward, sshPort: s.sshPort, firewall: s.cfg.Firewall}); err != nil {
+		s.log.Error("the machine's own rules", "err", err)
+		if s.cfg.Firewall.On() {
+			problems = append(problems, "rancher.network.firewall: not in force: "+err.Error())
+		}
+	}
 	for _, a := range structure(targets, links) {
 		s.do(a)
 	}
@@ -193,16 +198,16 @@ func (s *service) apply(ctx context.Context) error {
 
 // protectOwn puts the rules into force if they have changed: each container that
 // starts brings a link, and leads here.
-func (s *service) protectOwn(ctx context.Context, p protection) {
+func (s *service) protectOwn(ctx context.Context, p protection) error {
 	rules := p.rules()
 	if rules == s.rules {
-		return
+		return nil
 	}
 	if err := s.protect(ctx, rules); err != nil {
-		s.log.Error("the machine's own rules", "err", err)
-		return
+		return err
 	}
 	s.rules = rules
+	return nil
 }
 
 // publish tells the rest of the system, dhcpcd included, what there is.
