@@ -125,6 +125,8 @@ func TestNetworkConfig(t *testing.T) {
 		}
 	})
 	t.Run("a user may ping", func(t *testing.T) { g.sh(t, "ping -c 1 -W 5 127.0.0.1") })
+	t.Run("a link of WireGuard", g.checkTunnel)
+	t.Run("a firewall", g.checkFirewall)
 	t.Run("a card that is plugged in gets its configuration", func(t *testing.T) {
 		g.root(t, "ros config set rancher.network.interfaces.eth4.address 10.54.0.2/24 && system-docker restart network")
 		if err := g.Monitor.Execute(t.Context(), "netdev_add", map[string]any{"type": "hubport", "id": "hub4", "hubid": 1}, nil); err != nil {

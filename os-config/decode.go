@@ -3,6 +3,7 @@ package osconfig
 import (
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -248,11 +249,18 @@ func (d *decoder) decodeStruct(n *yaml.Node, v reflect.Value, key string) bool {
 		}
 		ok = d.decode(p.value, v.Field(index), join(key, f.name)) && ok
 	}
+	complete := true
 	for i := range keys.fields {
-		if f := &keys.fields[i]; f.required && given[i] == nil {
+		if f := &keys.fields[i]; f.required && given[i] == nil && v.Field(i).IsZero() {
 			d.problem(n, key, "%s is missing", f.name)
-			ok = false
+			complete = false
 		}
+	}
+	if !complete {
+		// What is around it may count all the same.
+		v.SetZero()
+		maps.DeleteFunc(d.origins, func(k string, _ Origin) bool { return strings.HasPrefix(k, key+".") })
+		return false
 	}
 	at := func(field string) *yaml.Node {
 		first, below, _ := strings.Cut(field, ".")

@@ -44,7 +44,7 @@ func instead(key string) string {
 	case "lxd":
 		return "run containers under rancher.services"
 	case "wireguard":
-		return "use write_files with container: network, and ip link and wg in rancher.network.post_cmds"
+		return "use rancher.network.interfaces.wg0.wireguard"
 	case "rsyslog":
 		return "use write_files with container: syslog, and /etc/rsyslog.d/"
 	case "random_seed":

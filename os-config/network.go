@@ -74,6 +74,8 @@ type Interface struct {
 	BondOpts map[string]string `yaml:"bond_opts" eg:"{mode: '4', miimon: '100'}"`
 	// VLANs on it, `number` or `number:name`, with commas between them.
 	VLANs VLANs `yaml:"vlans" eg:"'100,200:guests'"`
+	// Makes it a tunnel of WireGuard.
+	WireGuard WireGuard `yaml:"wireguard" origin:"Bulkhead"`
 	// Commands to run before it is set up; `$iface` is its name.
 	PreUp []Command `yaml:"pre_up" eg:"[ethtool -K $iface gro off]"`
 	// Commands to run after it is set up.
@@ -85,7 +87,7 @@ type Interface struct {
 // makeDo: a machine with a mistyped mtu should still have its address, and one
 // whose address is mistyped should still be reachable.
 func (i *Interface) makeDo() {
-	if i.Address == "" && len(i.Addresses) == 0 && !i.IPv4LL && i.Bridge == "" && i.Bond == "" {
+	if i.Address == "" && len(i.Addresses) == 0 && !i.IPv4LL && i.Bridge == "" && i.Bond == "" && !i.WireGuard.On() {
 		i.DHCP = true
 	}
 }

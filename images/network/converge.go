@@ -23,6 +23,8 @@ const (
 	RemoveAddress
 	AddGateway
 	RemoveGateway
+	AddRoute // to Action.Address
+	RemoveRoute
 )
 
 // An Action is one change of one interface.
@@ -63,6 +65,10 @@ func (a Action) String() string {
 		return "add default route by " + a.Gateway.String() + " on " + a.Link
 	case RemoveGateway:
 		return "remove default route by " + a.Gateway.String() + " on " + a.Link
+	case AddRoute:
+		return "add route to " + a.Address.String() + " on " + a.Link
+	case RemoveRoute:
+		return "remove route to " + a.Address.String() + " on " + a.Link
 	}
 	return "BUG: unknown change"
 }
@@ -142,6 +148,11 @@ func setup(t Target, l Link, ours map[string]bool, leased []netip.Addr) []Action
 			after = append(after, Action{Op: RemoveAddress, Link: t.Name, Address: a.Prefix})
 		}
 	}
+	for _, r := range l.Routes {
+		if !slices.Contains(t.Routes, r) {
+			after = append(after, Action{Op: RemoveRoute, Link: t.Name, Address: r})
+		}
+	}
 	if !t.dynamic() {
 		for _, g := range l.Gateways {
 			if !slices.Contains(t.Gateways, g) {
@@ -160,6 +171,11 @@ func setup(t Target, l Link, ours map[string]bool, leased []netip.Addr) []Action
 	for _, g := range t.Gateways {
 		if !slices.Contains(l.Gateways, g) {
 			do(Action{Op: AddGateway, Gateway: g})
+		}
+	}
+	for _, r := range t.Routes {
+		if !slices.Contains(l.Routes, r) {
+			do(Action{Op: AddRoute, Address: r})
 		}
 	}
 	return append(before, after...)

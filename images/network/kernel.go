@@ -107,6 +107,13 @@ func (kernel) link(l netlink.Link, names map[int]string) (Link, error) {
 				link.Gateways = append(link.Gateways, gw.Unmap())
 			}
 		}
+		if link.Made == wireguard {
+			routes, err := tunnelsRoutes(family, attrs.Index)
+			if err != nil {
+				return link, fmt.Errorf("routes of %s: %w", attrs.Name, err)
+			}
+			link.Routes = append(link.Routes, routes...)
+		}
 	}
 	return link, nil
 }
@@ -161,11 +168,15 @@ func (kernel) do(a Action) error {
 		return netlink.RouteReplace(defaultRoute(link, a.Gateway))
 	case RemoveGateway:
 		return removeGateway(link, a.Gateway)
+	case AddRoute:
+		return netlink.RouteReplace(tunnelRoute(link, a.Address))
+	case RemoveRoute:
+		return netlink.RouteDel(tunnelRoute(link, a.Address))
 	}
 	return errors.New("BUG: unknown change")
 }
 
-// makeLink makes a bond, bridge or VLAN and marks it as ours.
+// makeLink makes a bond, bridge, tunnel or VLAN and marks it as ours.
 func makeLink(t Target) error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = t.Name
@@ -176,6 +187,8 @@ func makeLink(t Target) error {
 		link, errs = newBond(attrs, t.Bond)
 	case "bridge":
 		link = &netlink.Bridge{LinkAttrs: attrs}
+	case wireguard:
+		link = &netlink.Wireguard{LinkAttrs: attrs}
 	case "vlan":
 		parent, err := netlink.LinkByName(t.Parent)
 		if err != nil {

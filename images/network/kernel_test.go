@@ -64,7 +64,7 @@ func newTestService(t *testing.T, cfg osconfig.Network) (*service, *[]string) {
 			ran = append(ran, iface+": "+strings.Join(c, " "))
 			return nil
 		},
-		own: func([]string) {}, protect: func(context.Context, string) error { return nil },
+		own: func([]string) {}, protect: func(context.Context, string) error { return nil }, tunnels: newTunnels(log),
 		hooked: make(map[string]bool), told: make(map[string]bool),
 	}, &ran
 }

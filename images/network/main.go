@@ -36,7 +36,7 @@ func Main([]string) int {
 	first := newPrecedence(log)
 	go first.keep(ctx)
 	s := &service{
-		own: first.of, protect: install,
+		own: first.of, protect: install, tunnels: newTunnels(log),
 		log: log, kernel: kernel{}, dhcpcd: &client{log: log}, shipped: shippedConfig,
 		files: newPublisher(log), run: runCommand,
 		load: func() (osconfig.Config, error) {

@@ -32,6 +32,8 @@ type Link struct {
 	Addresses []Address
 	// Gateways are those of default routes that we or DHCP set.
 	Gateways []netip.Addr
+	// Routes are others that we set, of tunnels only.
+	Routes []netip.Prefix
 }
 
 // An Address is an address of a link.
@@ -46,15 +48,18 @@ type Target struct {
 	Name string
 	// From is the name that it has now, if that is another one.
 	From string
-	// Kind is what to make: "bond", "bridge", "vlan"; empty for an interface
+	// Kind is what to make: "bond", "bridge", "wireguard", "vlan"; empty for an interface
 	// that is there.
 	Kind string
 	// Parent and ID are a VLAN's.
 	Parent string
 	ID     int
 	Bond   map[string]string
-	Master string
-	MTU    int
+	// WireGuard has the keys and peers of a tunnel, Routes what is behind it.
+	WireGuard osconfig.WireGuard
+	Routes    []netip.Prefix
+	Master    string
+	MTU       int
 	// Addresses, Gateways: in addition to those from DHCP.
 	Addresses []netip.Prefix
 	Gateways  []netip.Addr
@@ -92,7 +97,7 @@ func (t Target) dynamic() bool { return t.DHCP || t.IPv4LL }
 var usual = osconfig.Interfaces{"eth*": {DHCP: true}, "en*": {DHCP: true}}
 
 // Plan says what each interface should be, in the order in which to set them
-// up: hardware, bonds, bridges, VLANs. It also returns what in the
+// up: hardware, bonds, bridges, tunnels, VLANs. It also returns what in the
 // configuration has no effect; the rest counts all the same.
 //
 // Without configured interfaces, or if no configured one exists or can be
@@ -102,11 +107,20 @@ func Plan(cfg osconfig.Network, links []Link) ([]Target, []string) {
 	if len(cfg.Interfaces) > 0 {
 		p := planner{links: links, cfg: cfg.Interfaces}
 		p.run()
-		if slices.ContainsFunc(p.targets, func(t Target) bool { return t.Name != "lo" }) {
+		if slices.ContainsFunc(p.targets, func(t Target) bool { return t.Name != "lo" && t.Kind != wireguard }) {
 			return p.targets, p.problems
 		}
-		q := planner{links: links, cfg: usual}
+		// A tunnel needs another interface below it.
+		q := planner{links: links, cfg: maps.Clone(usual)}
+		for key, c := range cfg.Interfaces {
+			if c.WireGuard.On() {
+				q.cfg[key] = c
+			}
+		}
 		q.run()
+		if len(q.cfg) == len(usual)+len(cfg.Interfaces) {
+			return q.targets, p.problems
+		}
 		return q.targets, append(p.problems, "no configured interface exists; DHCP on every wired link")
 	}
 	p := planner{links: links, cfg: usual}
@@ -164,7 +178,7 @@ func (p *planner) run() {
 	for _, t := range hardware {
 		add(t)
 	}
-	for _, kind := range []string{"bond", "bridge"} {
+	for _, kind := range []string{"bond", "bridge", wireguard} {
 		for _, name := range slices.Sorted(maps.Keys(kinds)) {
 			if kinds[name] == kind {
 				key := p.named(name)
@@ -208,6 +222,12 @@ func (p *planner) kinds() map[string]string {
 		switch {
 		case c.Bridge == "true" && !plain, len(c.BondOpts) > 0 && !plain:
 			p.problem("%s: a bridge or bond needs a name, not a pattern", key)
+		case c.WireGuard.On() && !plain:
+			p.problem("%s: a tunnel needs a name, not a pattern", key)
+		case c.WireGuard.On() && (c.Bridge != "" || c.Bond != "" || len(c.BondOpts) > 0 || len(c.VLANs) > 0):
+			p.problem("%s: a tunnel is no bridge or bond, a member of none, and has no VLANs", key)
+		case c.WireGuard.On():
+			kinds[name] = wireguard
 		case c.Bridge == "true":
 			kinds[name] = "bridge"
 		case len(c.BondOpts) > 0:
@@ -396,13 +416,23 @@ func (p *planner) target(key, name, kind string) Target {
 		Name: name, Kind: kind, MTU: int(c.MTU), DHCP: c.DHCP, DHCPArgs: c.DHCPArgs, IPv4LL: c.IPv4LL,
 		PreUp: c.PreUp, PostUp: c.PostUp, key: key,
 	}
-	if kind == "bond" {
+	switch kind {
+	case "bond":
 		t.Bond = c.BondOpts
+	case wireguard:
+		t.WireGuard = c.WireGuard
+		if t.dynamic() {
+			p.problem("%s: a tunnel has no DHCP; give it an address", key)
+			t.DHCP, t.IPv4LL = false, false
+		}
 	}
 	for _, a := range append([]osconfig.CIDR{c.Address}, c.Addresses...) {
 		if prefix, err := netip.ParsePrefix(string(a)); err == nil && !slices.Contains(t.Addresses, prefix) {
 			t.Addresses = append(t.Addresses, prefix)
 		}
+	}
+	if kind == wireguard {
+		t.Routes = tunnelRoutes(t)
 	}
 	for _, g := range []osconfig.Address{c.Gateway, c.GatewayIPv6} {
 		if addr, err := netip.ParseAddr(string(g)); err == nil {

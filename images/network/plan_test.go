@@ -41,6 +41,17 @@ func addrs(list ...string) (all []netip.Addr) {
 	return all
 }
 
+// Keys that are none of anybody's.
+const (
+	testKey  = "YW4gZXhhbXBsZSwgYW5kIG5vdGhpbmcgc2VjcmV0LTA="
+	testPeer = "YW4gZXhhbXBsZSwgYW5kIG5vdGhpbmcgc2VjcmV0LTE="
+)
+
+// tunnelOf has a tunnel with one peer beside other interfaces.
+func tunnelOf(others, address, peer string) string {
+	return others + "      wg0: {address: " + address + ", wireguard: {private_key: " + testKey + ", peers: [{public_key: " + testPeer + ", " + peer + "}]}}\n"
+}
+
 func TestPlan(t *testing.T) {
 	eth0, eth1, eth2 := device("eth0", "52:54:00:00:00:0a"), device("eth1", "52:54:00:00:00:0b"), device("eth2", "52:54:00:00:00:0c")
 	known := eth0
@@ -77,6 +88,23 @@ func TestPlan(t *testing.T) {
 		{"other hardware than configured", "      eth7: {address: 10.0.0.2/24}\n", []Link{eth0},
 			[]Target{{Name: "eth0", DHCP: true}},
 			[]string{"rancher.network.interfaces.eth7: no such interface yet; there is eth0 (52:54:00:00:00:0a)", "no configured interface exists; DHCP on every wired link"}},
+		{"a tunnel beside DHCP", tunnelOf("", "10.7.0.1/24", "allowed_ips: [10.7.0.2, 10.8.0.0/16, 10.8.0.0/16, 0.0.0.0/0, '::/0', 'fd00:8::/64']"), []Link{eth0, lo},
+			[]Target{{Name: "eth0", DHCP: true}, {
+				Name: "wg0", Kind: wireguard, Addresses: prefixes("10.7.0.1/24"), Routes: prefixes("10.8.0.0/16", "fd00:8::/64"),
+				WireGuard: osconfig.WireGuard{PrivateKey: osconfig.WireGuardKey{Secret: testKey}, Peers: []osconfig.WireGuardPeer{{
+					PublicKey: testPeer, AllowedIPs: []osconfig.IPNetwork{"10.7.0.2/32", "10.8.0.0/16", "10.8.0.0/16", "0.0.0.0/0", "::/0", "fd00:8::/64"},
+				}}},
+			}}, nil},
+		{"a tunnel that wants too much", tunnelOf("      eth0: {address: 10.0.0.2/24}\n", "10.7.0.1/24, dhcp: true", "") + "      wg*: {wireguard: {private_key: " + testKey + "}}\n      wg1: {vlans: '5', wireguard: {private_key: " + testKey + "}}\n", []Link{eth0},
+			[]Target{{Name: "eth0", Addresses: prefixes("10.0.0.2/24")}, {Name: "wg0", Kind: wireguard, Addresses: prefixes("10.7.0.1/24"),
+				WireGuard: osconfig.WireGuard{PrivateKey: osconfig.WireGuardKey{Secret: testKey}, Peers: []osconfig.WireGuardPeer{{PublicKey: testPeer}}}}},
+			[]string{
+				"rancher.network.interfaces.wg*: a tunnel needs a name, not a pattern",
+				"rancher.network.interfaces.wg1: a tunnel is no bridge or bond, a member of none, and has no VLANs",
+				"rancher.network.interfaces.wg0: a tunnel has no DHCP; give it an address",
+				"rancher.network.interfaces.wg*: no such interface yet; there is eth0 (52:54:00:00:00:0a)",
+				"rancher.network.interfaces.wg1: no such interface yet; there is eth0 (52:54:00:00:00:0a)",
+			}},
 		{"VLAN name too long", "      a23456789012: {vlans: '4000,7'}\n", []Link{{Name: "a23456789012", Kind: "device"}},
 			[]Target{{Name: "a23456789012"}, {Name: "a23456789012.7", Kind: "vlan", Parent: "a23456789012", ID: 7}},
 			[]string{"rancher.network.interfaces.a23456789012.vlans: a23456789012.4000 is longer than 15 characters; name it: 4000:NAME"}},

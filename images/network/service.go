@@ -42,7 +42,8 @@ type service struct {
 	own     func([]string)
 	protect func(ctx context.Context, rules string) error
 	// rules are those that protect has put into force.
-	rules string
+	rules   string
+	tunnels *tunnels
 
 	cfg     osconfig.Network
 	sshPort int
@@ -162,6 +163,7 @@ func (s *service) apply(ctx context.Context) error {
 	}
 	for _, a := range structure(targets, links) {
 		s.do(a)
+		s.tunnels.forget(a.Link)
 	}
 	if links, err = s.kernel.links(); err != nil {
 		return err
@@ -180,6 +182,12 @@ func (s *service) apply(ctx context.Context) error {
 		s.hooked[t.Name] = true
 		if first {
 			s.commands(ctx, "interfaces."+t.Name+".pre_up", t.PreUp, t.Name)
+		}
+		if t.Kind == wireguard {
+			if err := s.tunnels.set(ctx, t); err != nil {
+				s.log.Error("tunnel", "link", t.Name, "err", err)
+				problems = append(problems, fmt.Sprintf("rancher.network.interfaces.%s.wireguard: %v", t.Name, err))
+			}
 		}
 		for _, a := range setup(t, l, ours, s.files.leased(t.Name)) {
 			s.do(a)
