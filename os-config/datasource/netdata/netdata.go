@@ -55,7 +55,8 @@ type Interface struct {
 	Bond     string            `yaml:"bond,omitempty"`
 	BondOpts map[string]string `yaml:"bond_opts,omitempty"`
 	// VLANs are "ID:name" on top of it, separated by commas.
-	VLANs string `yaml:"vlans,omitempty"`
+	VLANs     string     `yaml:"vlans,omitempty"`
+	WireGuard *WireGuard `yaml:"wireguard,omitempty"`
 	// PreUp and PostUp are commands for what there is no key for, such as
 	// routes other than the default ones. $iface is the interface.
 	PreUp  []string `yaml:"pre_up,omitempty"`

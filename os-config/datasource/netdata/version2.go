@@ -61,6 +61,7 @@ func version2(n *yaml.Node) (Network, error) {
 		Bonds     map[string]v2Link
 		Bridges   map[string]v2Link
 		VLANs     map[string]v2Link
+		Tunnels   map[string]v2Tunnel
 		Rest      rest `yaml:",inline"`
 	}
 	var b Builder
@@ -101,6 +102,9 @@ func version2(n *yaml.Node) (Network, error) {
 		if i := b.VLAN(parent, l.ID, name); i != nil {
 			l.configure(&b, name, i)
 		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(doc.Tunnels)) {
+		doc.Tunnels[name].add(&b, name)
 	}
 	return b.Network()
 }
