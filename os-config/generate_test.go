@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -440,27 +439,4 @@ func TestExamples(t *testing.T) {
 		}
 	}
 	walk(reflect.TypeFor[Config]())
-}
-
-// Every key in a block of YAML of the documentation exists, and every value
-// is right.
-func TestDocsExamplesAreValid(t *testing.T) {
-	for _, file := range []string{docsFile, "../docs/from-rancheros.md"} {
-		page, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, b := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
-			cfg := Defaults()
-			if problems := cfg.Merge(file, []byte(b[1])); AnyError(problems) {
-				t.Errorf("problems in the example: %v", problems)
-			}
-		}
-		for _, line := range regexp.MustCompile(`(?m)^rancher\.[a-z_.]+=.*$`).FindAllString(string(page), -1) {
-			cfg, d := Defaults(), decoder{source: kernelLine}
-			if d.mergeParameters(&cfg, line); len(d.problems) > 0 || cfg.Hostname != "web1" {
-				t.Errorf("kernel command line %q: host name %q, problems %v", line, cfg.Hostname, d.problems)
-			}
-		}
-	}
 }
