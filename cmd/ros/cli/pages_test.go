@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -43,7 +44,7 @@ func (b block) name() string {
 
 // unread are the blocks that nothing reads here, with the reason.
 var unread = map[string]string{
-	`docs/boot.md: bulkhead: FAILED step=mount-state cause="mount /dev/sda1 (ext4) on /state: …" remedy="…"`:                 "output; e2e TestRecovery reads real ones",
+	`docs/boot.md: bulkhead: FAILED step=mount-state cause="mount /dev/sda1 (ext4) on /state: …" remedy="…"`:                 "output; e2e TestMistakes reads real ones",
 	"docs/build.md: BULKHEAD_MIRROR=…            # what a sources.list line has, of the archive \"debian\"":                  "variables without a value",
 	"docs/config.md: /var/lib/rancher/conf/cloud-config.yml:7:3: rancher.shh: unknown key; did you mean ssh?":                "output; os-config TestProblems compares such lines",
 	`docs/install.md: bulkhead: install: done {"device":"/dev/sda","guid":"…","id":"…","version":"…","bytes":…,"seconds":…}`: "output; e2e TestInstall reads the real one",
@@ -54,7 +55,7 @@ var unread = map[string]string{
 // foreign are programs of others in examples, with what tries them.
 var foreign = map[string]string{
 	"dd": "writes a real disk", "mkfs.vfat": "e2e TestNetworkConfig makes such a stick", "mount": "the same", "umount": "the same",
-	"mkdir": "the same", "zstd": "the same, with another archive", "alias": "of the shell", "iscsiadm": "needs a server of iSCSI; e2e TestOptional",
+	"mkdir": "the same", "zstd": "the same, with another archive", "alias": "of the shell", "iscsiadm": "needs a server of iSCSI; e2e TestOptionalServices",
 }
 
 // Every block of code in the documentation is read as what it is, by the reader
@@ -89,6 +90,13 @@ func TestPages(t *testing.T) {
 	for name := range unread {
 		if !listed[name] {
 			t.Errorf("no block %q; delete it from the list", name)
+		}
+	}
+	for _, reason := range slices.Concat(slices.Collect(maps.Values(unread)), slices.Collect(maps.Values(foreign))) {
+		for _, name := range tried.FindAllStringSubmatch(reason, -1) {
+			if !defines(repository+name[1], name[2]) {
+				t.Errorf("reason %q: %s has no %s", reason, name[1], name[2])
+			}
 		}
 	}
 	t.Logf("blocks: %v", counts)
@@ -167,6 +175,7 @@ func dedent(text string) string {
 var (
 	serviceKey = regexp.MustCompile(`^[a-z]+:\s*(\{image: |\n\s+image: )`)
 	parameter  = regexp.MustCompile(`^(rancher|cc)\.[a-z_.]+=`)
+	tried      = regexp.MustCompile(`([a-z0-9-]+) (Test[A-Za-z]+)`)
 	topKey     = regexp.MustCompile(`^[a-z_]+:\s`)
 )
 
