@@ -44,7 +44,7 @@ func (b block) name() string {
 
 // unread are the blocks that nothing reads here, with the reason.
 var unread = map[string]string{
-	`docs/boot.md: bulkhead: FAILED step=mount-state cause="mount /dev/sda1 (ext4) on /state: …" remedy="…"`:                 "output; e2e TestMistakes reads real ones",
+	`docs/boot.md: bulkhead: FAILED step=mount-state cause="mount /dev/sda1 (ext4) on /state: …" remedy="…"`:                 "output; e2e TestDataSources waits for one",
 	"docs/build.md: BULKHEAD_MIRROR=…            # what a sources.list line has, of the archive \"debian\"":                  "variables without a value",
 	"docs/config.md: /var/lib/rancher/conf/cloud-config.yml:7:3: rancher.shh: unknown key; did you mean ssh?":                "output; os-config TestProblems compares such lines",
 	`docs/install.md: bulkhead: install: done {"device":"/dev/sda","guid":"…","id":"…","version":"…","bytes":…,"seconds":…}`: "output; e2e TestInstall reads the real one",
