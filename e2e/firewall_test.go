@@ -2,6 +2,9 @@ package e2e
 
 import (
 	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -83,6 +86,10 @@ func (g *guest) checkFirewall(t *testing.T) {
 	}
 	g.root(t, "system-docker restart network")
 	g.eventually(t, "the rules", 30*time.Second, g.succeeds("sudo nft list chain inet bulkhead firewall-in | grep -q 51820"))
+	// QEMU's user network maps 10.0.2.2 to the build machine's loopback.
+	outside := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "outside") }))
+	defer outside.Close()
+	_, outsidePort, _ := net.SplitHostPort(outside.Listener.Addr().String())
 	check := func(t *testing.T) {
 		t.Helper()
 		for port := range inside {
@@ -102,7 +109,11 @@ func (g *guest) checkFirewall(t *testing.T) {
 		g.root(t, "ip netns exec peer ping -c 1 -W 5 10.55.0.1")
 		// A neighbour of IPv6 is found, and what the machine asks for comes back.
 		g.root(t, "ip netns exec peer ping -c 1 -W 5 fe80::$(ip -6 addr show toPeer | sed -n 's/.*fe80::\\([^/]*\\).*/\\1/p')%%eth0")
-		g.sh(t, "docker run --rm %s nslookup -type=a example.org 10.0.2.3 | grep -q Server", image)
+		for _, fetch := range []string{"docker run --rm " + image + " wget -q -T 5 -O -", "curl -s -m 5"} {
+			if got := g.sh(t, "%s http://10.0.2.2:%s/", fetch, outsidePort); got != "outside" {
+				t.Errorf("%s: %q; want outside", fetch, got)
+			}
+		}
 	}
 	t.Run("ports are open and closed as configured", check)
 	t.Run("without User Docker too", func(t *testing.T) {
