@@ -22,7 +22,7 @@ type User struct {
 	// Its own group; else one with the name of the user.
 	PrimaryGroup UserName `yaml:"primary_group" alias:"primary-group" eg:"users"`
 	// Make the groups in `groups` that are not there.
-	CreateGroups Anything `yaml:"create_groups" instead:"they are always made"`
+	CreateGroups Anything `yaml:"create_groups" alias:"create-groups" instead:"they are always made"`
 	// Make no group with the name of the user.
 	NoUserGroup bool `yaml:"no_user_group" alias:"no-user-group" eg:"true"`
 	// What it may do with sudo, in the notation of sudoers(5).
@@ -52,7 +52,7 @@ type User struct {
 	// Accounts whose keys to fetch.
 	SSHImportID Anything `yaml:"ssh_import_id" alias:"ssh-import-id" instead:"put the keys into ssh_authorized_keys"`
 	// Turn logins away to another account.
-	SSHRedirectUser Anything `yaml:"ssh_redirect_user" instead:"give the account no keys"`
+	SSHRedirectUser Anything `yaml:"ssh_redirect_user" alias:"ssh-redirect-user" instead:"give the account no keys"`
 	// Leave it out of the records of logins.
 	NoLogInit Anything `yaml:"no_log_init" alias:"no-log-init" instead:"large numbers cost no space here"`
 	// Account of the snap store.

@@ -104,3 +104,26 @@ func glob(t *testing.T, pattern string) []string {
 	}
 	return files
 }
+
+// Every key of cloud-init's schema of cloud-configs (schema-cloud-config-v1.json)
+// is known or has an answer.
+func TestCloudInitKeys(t *testing.T) {
+	text, err := os.ReadFile("testdata/cloud-init-keys.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := strings.Fields(string(text))
+	if len(keys) < 90 {
+		t.Errorf("%d keys", len(keys))
+	}
+	for _, key := range append(keys, "no_such_key") {
+		cfg := Defaults()
+		unknown := false
+		for _, p := range cfg.Merge("", []byte(key+": ~\n")) {
+			unknown = unknown || strings.HasPrefix(p.Text, "unknown key")
+		}
+		if unknown != (key == "no_such_key") {
+			t.Errorf("%s: unknown is %v", key, unknown)
+		}
+	}
+}

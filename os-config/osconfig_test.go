@@ -142,6 +142,10 @@ func TestProblems(t *testing.T) {
 		{"no ssh to close", "rancher: {ssh: {daemon: false}, network: {firewall: {default: drop}}}", nil},
 		{"ssh for some", "rancher: {network: {firewall: {default: drop, allow: ['22 from 10.0.0.0/8', 80, 53/udp]}}}", nil},
 		{"ssh denied to some", "rancher: {network: {firewall: {default: accept, deny: ['22 on eth1', any from 10.0.0.0/8, 22/udp]}}}", nil},
+		{"older names of cloud-init", "users: [{name: a, create-groups: true, ssh-redirect-user: b}]", []string{
+			"f:1:19: warning: users[0].create-groups: has no effect: they are always made",
+			"f:1:40: warning: users[0].ssh-redirect-user: has no effect: give the account no keys",
+		}},
 		{"syntax", "a: b\n  c: [\n", []string{"f:2:4: invalid YAML, file ignored: mapping values are not allowed in this context"}},
 		{"list at the top", "- a\n", []string{"f:1:1: expected a mapping (key: value) at the top level, found a list"}},
 		{"text at the top", "hello", []string{"f:1:1: expected a mapping (key: value) at the top level, found a single value"}},
