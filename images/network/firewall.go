@@ -38,7 +38,9 @@ func writeFirewall(b *strings.Builder, fw osconfig.Firewall, own []string) {
 				line("oifname { %s } accept", machine)
 			}
 		} else {
-			line("udp sport . udp dport { 67 . 68, 547 . 546 } accept")
+			// Some servers of DHCPv6 answer from a port of their own.
+			line("udp sport 67 udp dport 68 accept")
+			line("ip6 saddr fe80::/10 udp dport 546 accept")
 		}
 		for _, r := range fw.Allow {
 			line("%saccept", match(r.Match(), toContainers))

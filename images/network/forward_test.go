@@ -51,7 +51,8 @@ func TestProtection(t *testing.T) {
 		iifname { "lo", "engine*" } accept
 		iifkind "bridge" iifname != { "eth0", "br0" } accept
 		meta l4proto { 1, 2, 58 } accept
-		udp sport . udp dport { 67 . 68, 547 . 546 } accept
+		udp sport 67 udp dport 68 accept
+		ip6 saddr fe80::/10 udp dport 546 accept
 		tcp dport 22 accept
 		udp dport 53 accept
 		iifname "eth0" ip saddr 10.0.0.0/8 tcp dport 8000-8010 accept
@@ -85,7 +86,8 @@ func TestProtection(t *testing.T) {
 		iifname { "lo", "engine*" } accept
 		iifkind "bridge" accept
 		meta l4proto { 1, 2, 58 } accept
-		udp sport . udp dport { 67 . 68, 547 . 546 } accept
+		udp sport 67 udp dport 68 accept
+		ip6 saddr fe80::/10 udp dport 546 accept
 		ip6 saddr ::1/128 tcp dport 2375 accept
 		tcp dport 2375 drop
 	}
