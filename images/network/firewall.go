@@ -22,7 +22,7 @@ func writeFirewall(b *strings.Builder, fw osconfig.Firewall, own []string) {
 		return
 	}
 	machine := strings.Join(quoteAll(own), ", ")
-	containers := `iifkind "bridge"`
+	containers := `meta iifkind "bridge"`
 	if len(own) > 0 {
 		containers += fmt.Sprintf(" iifname != { %s }", machine)
 	}

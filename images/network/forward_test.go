@@ -49,7 +49,7 @@ func TestProtection(t *testing.T) {
 		type filter hook input priority filter - 10
 		ct state established,related accept
 		iifname { "lo", "engine*" } accept
-		iifkind "bridge" iifname != { "eth0", "br0" } accept
+		meta iifkind "bridge" iifname != { "eth0", "br0" } accept
 		meta l4proto { 1, 2, 58 } accept
 		udp sport 67 udp dport 68 accept
 		ip6 saddr fe80::/10 udp dport 546 accept
@@ -65,7 +65,7 @@ func TestProtection(t *testing.T) {
 		type filter hook forward priority filter - 10
 		ct state established,related accept
 		iifname { "lo", "engine*" } accept
-		iifkind "bridge" iifname != { "eth0", "br0" } accept
+		meta iifkind "bridge" iifname != { "eth0", "br0" } accept
 		meta l4proto { 1, 2, 58 } accept
 		oifname { "eth0", "br0" } accept
 		meta l4proto tcp ct original proto-dst 22 accept
@@ -84,7 +84,7 @@ func TestProtection(t *testing.T) {
 		type filter hook input priority filter - 10
 		ct state established,related accept
 		iifname { "lo", "engine*" } accept
-		iifkind "bridge" accept
+		meta iifkind "bridge" accept
 		meta l4proto { 1, 2, 58 } accept
 		udp sport 67 udp dport 68 accept
 		ip6 saddr fe80::/10 udp dport 546 accept
@@ -95,7 +95,7 @@ func TestProtection(t *testing.T) {
 		type filter hook forward priority filter - 10
 		ct state established,related accept
 		iifname { "lo", "engine*" } accept
-		iifkind "bridge" accept
+		meta iifkind "bridge" accept
 		meta l4proto { 1, 2, 58 } accept
 		ip6 saddr ::1/128 meta l4proto tcp ct original proto-dst 2375 accept
 		meta l4proto tcp ct original proto-dst 2375 drop
