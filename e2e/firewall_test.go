@@ -104,12 +104,12 @@ func (g *guest) checkFirewall(t *testing.T) {
 				t.Errorf("port %d through the tunnel: %v", port, err)
 			}
 			g.sh(t, "curl -sf -m 5 http://127.0.0.1:%d/ >/dev/null", port)
-			g.sh(t, "docker run --rm %s wget -q -T 5 -O /dev/null http://172.30.0.1:%d/", image, port)
+			g.sh(t, "docker run --rm %s wget -q -O /dev/null http://172.30.0.1:%d/", image, port)
 		}
 		g.root(t, "ip netns exec peer ping -c 1 -W 5 10.55.0.1")
 		// A neighbour of IPv6 is found, and what the machine asks for comes back.
 		g.root(t, "ip netns exec peer ping -c 1 -W 5 fe80::$(ip -6 addr show toPeer | sed -n 's/.*fe80::\\([^/]*\\).*/\\1/p')%%eth0")
-		for _, fetch := range []string{"docker run --rm " + image + " wget -q -T 5 -O -", "curl -s -m 5"} {
+		for _, fetch := range []string{"docker run --rm " + image + " wget -q -O -", "curl -s -m 5"} {
 			if got := g.sh(t, "%s http://10.0.2.2:%s/", fetch, outsidePort); got != "outside" {
 				t.Errorf("%s: %q; want outside", fetch, got)
 			}
