@@ -35,7 +35,11 @@ func Declared(d images.Declaration, image string, labels map[string]string) (doc
 	// The daemon makes no difference between null and empty. A hash does, and
 	// existing containers have that of null.
 	host.PortBindings, host.DNS = nil, nil
-	host.GroupAdd = []string{strconv.Itoa(layout.ReserveID)}
+	if !d.Service.Privileged {
+		// The others have CAP_SYS_RESOURCE. What mounts an overlay hands its groups to
+		// all that write to it, but not that capability: an engine must not have this one.
+		host.GroupAdd = []string{strconv.Itoa(layout.ReserveID)}
+	}
 	if d.Service.SharedShim {
 		host.Annotations = map[string]string{shimGroup: sharedShim}
 	}
