@@ -65,6 +65,7 @@ func TestDependencies(t *testing.T) {
 		module + "internal/layout",
 		module + "internal/loop",
 		module + "internal/meminfo",
+		module + "internal/partition",
 		module + "internal/power",
 		module + "internal/uevent",
 		module + "internal/version",

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"path"
 	"slices"
-	"strings"
 
 	"github.com/bulkhead-os/bulkhead/internal/blockdev"
 	"github.com/bulkhead-os/bulkhead/internal/disklayout"
@@ -27,11 +26,6 @@ const (
 // dataDirs are directories below those of the state that are on the data
 // partition, where there is one.
 var dataDirs = []string{layout.UserDataRoot, layout.PreloadDir}
-
-// reservedFor is a user ID that nobody has. The blocks that the file system
-// reserves are then for daemons with CAP_SYS_RESOURCE, such as user Docker, and
-// not for the root of a container.
-const reservedFor = 2147483646
 
 // mountData mounts the partition of user Docker and of people's files: the one
 // on the disk of the state.
@@ -72,11 +66,7 @@ func (b *boot) mountDataDevice(ctx context.Context, d blockdev.Device) error {
 		return err
 	}
 	b.drivers.filesystem(d.Info.Type)
-	m := mount{source: d.Path, target: layout.DataDir, fstype: d.Info.Type}
-	if strings.HasPrefix(d.Info.Type, "ext") {
-		m.data = fmt.Sprintf("resuid=%d", reservedFor)
-	}
-	if err := b.mount(m); err != nil {
+	if err := b.mount(mount{source: d.Path, target: layout.DataDir, fstype: d.Info.Type, data: reserveOptions(d.Info.Type)}); err != nil {
 		return err
 	}
 	for _, s := range slices.Concat(stateDirs, peoplesDirs) {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -15,7 +17,10 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/blockdev"
 	"github.com/bulkhead-os/bulkhead/internal/bootlog"
 	"github.com/bulkhead-os/bulkhead/internal/bootstate"
+	"github.com/bulkhead-os/bulkhead/internal/disklayout"
+	"github.com/bulkhead-os/bulkhead/internal/gpt"
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
+	"github.com/bulkhead-os/bulkhead/internal/partition"
 	"github.com/bulkhead-os/bulkhead/internal/power"
 	"github.com/bulkhead-os/bulkhead/internal/uevent"
 )
@@ -158,6 +163,18 @@ func (content) Close() error { return nil }
 
 func (f *fake) OpenDevice(path string) (device, error) {
 	return content{bytes.NewReader(f.contents[path])}, nil
+}
+
+// AddPartition shows the partition as it is once it has its file system.
+func (f *fake) AddPartition(disk string, p disklayout.Partition) error {
+	device := blockdev.Device{Path: partition.Path(disk, strconv.Itoa(p.Number)), Size: p.Size, Disk: path.Base(disk), PartName: p.Role.Name()}
+	device.Name, device.Info.Type = path.Base(device.Path), "ext4"
+	f.devices = append(f.devices, device)
+	return f.call("add %s to %s", p.Role.Name(), disk)
+}
+
+func (f *fake) WritePartitionTable(disk string, t gpt.Table) error {
+	return f.call("write %d partitions to %s", len(t.Partitions), disk)
 }
 
 func (f *fake) ReadFile(path string) (string, error) {

@@ -7,12 +7,16 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/bulkhead-os/bulkhead/internal/blockdev"
+	"github.com/bulkhead-os/bulkhead/internal/disklayout"
+	"github.com/bulkhead-os/bulkhead/internal/gpt"
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/partition"
 	"github.com/bulkhead-os/bulkhead/os-config/cmdline"
 	"golang.org/x/sys/unix"
 )
@@ -224,19 +228,55 @@ const (
 	fsckLimit = 2 * time.Hour
 )
 
+// format makes the state's file system on a blank disk: beside a partition for
+// people's data, where there is room for both, so that they cannot fill up the
+// state. The table is written last: until then the disk is blank.
 func (b *boot) format(ctx context.Context, d blockdev.Device) error {
-	b.sys.Announce(fmt.Sprintf("bulkhead: formatting %s (%d MiB, blank) as %s", d.Path, d.Size>>20, layout.StateLabel))
 	ctx, cancel := context.WithTimeout(ctx, mkfsLimit)
 	defer cancel()
-	status, out, err := b.sys.Run(ctx, "/sbin/mkfs.ext4", "-q", "-F", "-L", layout.StateLabel, "-e", "remount-ro", d.Path)
+	state := d
+	parts, err := disklayout.PlanState(d.Size, d.Sector)
+	if err != nil || d.Disk != "" {
+		b.sys.Announce(fmt.Sprintf("bulkhead: formatting %s (%d MiB, blank) as %s", d.Path, d.Size>>20, layout.StateLabel))
+		if err := b.makeFS(ctx, disklayout.Partition{Role: disklayout.State}, d.Path); err != nil {
+			return err
+		}
+	} else {
+		b.sys.Announce(fmt.Sprintf("bulkhead: formatting %s (%d MiB, blank) as %s and %s", d.Path, d.Size>>20, layout.StateLabel, layout.DataLabel))
+		if err := b.divide(ctx, d, parts); err != nil {
+			return err
+		}
+		state.Path = partition.Path(d.Path, strconv.Itoa(parts[0].Number))
+		state.Name, state.Disk, state.Size, state.PartName = path.Base(state.Path), d.Name, parts[0].Size, parts[0].Role.Name()
+	}
+	state.Info = blockdev.Info{Type: "ext4", Label: layout.StateLabel}
+	b.stateDevice = &state
+	return nil
+}
+
+func (b *boot) divide(ctx context.Context, d blockdev.Device, parts []disklayout.Partition) error {
+	for _, p := range parts {
+		if err := b.sys.AddPartition(d.Path, p); err != nil {
+			return fmt.Errorf("add partition %d to %s: %w", p.Number, d.Path, err)
+		}
+		if err := b.makeFS(ctx, p, partition.Path(d.Path, strconv.Itoa(p.Number))); err != nil {
+			return err
+		}
+	}
+	if err := b.sys.WritePartitionTable(d.Path, disklayout.Table(parts, d.Size, d.Sector, gpt.NewGUID)); err != nil {
+		return fmt.Errorf("partition table of %s: %w", d.Path, err)
+	}
+	return nil
+}
+
+func (b *boot) makeFS(ctx context.Context, p disklayout.Partition, device string) error {
+	status, out, err := b.sys.Run(ctx, append([]string{"/sbin/mkfs.ext4"}, p.MakeFS(device)...)...)
+	if err == nil && status != 0 {
+		err = fmt.Errorf("exit status %d: %s", status, out)
+	}
 	if err != nil {
-		return fmt.Errorf("mkfs.ext4 %s: %w", d.Path, err)
+		return fmt.Errorf("mkfs.ext4 %s: %w", device, err)
 	}
-	if status != 0 {
-		return fmt.Errorf("mkfs.ext4 %s: exit status %d: %s", d.Path, status, out)
-	}
-	d.Info = blockdev.Info{Type: "ext4", Label: layout.StateLabel}
-	b.stateDevice = &d
 	return nil
 }
 
@@ -310,13 +350,23 @@ func (b *boot) mountStateDevice(d blockdev.Device) error {
 			return err
 		}
 	}
-	if err := b.mount(mount{source: d.Path, target: target, fstype: fstype}); err != nil {
+	if err := b.mount(mount{source: d.Path, target: target, fstype: fstype, data: reserveOptions(fstype)}); err != nil {
 		return err
 	}
 	if err := b.prepareState(target); err != nil {
 		return errors.Join(err, b.unmount(target))
 	}
 	return nil
+}
+
+// reserveOptions keep what an ext file system reserves from the root of a
+// container: it is for daemons with CAP_SYS_RESOURCE, such as user Docker, and
+// for OS services, which have the group.
+func reserveOptions(fstype string) string {
+	if !strings.HasPrefix(fstype, "ext") {
+		return ""
+	}
+	return fmt.Sprintf("resuid=%d,resgid=%[1]d", layout.ReserveID)
 }
 
 // prepareState makes the state's directories on the file system that is

@@ -16,9 +16,10 @@ func TestState(t *testing.T) {
 	var (
 		blank   = disk("sda", "", "")
 		blank2  = disk("vda", "", "")
+		roomy   = blockdev.Device{Name: "sda", Path: "/dev/sda", Size: 8 << 30, Sector: 512}
 		foreign = disk("sda", "ext4", "data")
 		state   = disk("sdb1", "ext4", "RANCHER_STATE")
-		mkfs    = "run /sbin/mkfs.ext4 -q -F -L RANCHER_STATE -e remount-ro "
+		mkfs    = "run /sbin/mkfs.ext4 -q -F -e remount-ro -L RANCHER_STATE "
 		fsck    = "run /sbin/e2fsck -p "
 		inRAM   = "mount tmpfs (tmpfs) on /state"
 	)
@@ -56,6 +57,12 @@ func TestState(t *testing.T) {
 		{name: "nonsense", cmdline: "rancher.state.dev=sda", failure: "want LABEL=", want: []string{inRAM}},
 
 		{name: "blank disk", cmdline: autoformat, devices: []blockdev.Device{blank}, want: []string{mkfs + "/dev/sda", fsck + "/dev/sda", "mount /dev/sda (ext4) on /state"}},
+		{name: "blank disk with room for data", cmdline: autoformat, devices: []blockdev.Device{roomy},
+			want: []string{mkfs + "/dev/sda1", "run /sbin/mkfs.ext4 -q -F -e remount-ro -L BULKHEAD_DATA -m 2.0000 /dev/sda2", "write 2 partitions to /dev/sda",
+				fsck + "/dev/sda1", "mount /dev/sda1 (ext4) on /state", fsck + "/dev/sda2"}},
+		{name: "blank disk whose data cannot be formatted", cmdline: autoformat, devices: []blockdev.Device{roomy},
+			setup: func(f *fake) { f.refuse["add bulkhead-data to /dev/sda"] = syscall.EIO },
+			want:  []string{mkfs + "/dev/sda1", inRAM}, failure: "format-state cause=\"add partition 2 to /dev/sda: input/output error"},
 		{name: "second disk is blank", cmdline: autoformat, devices: []blockdev.Device{foreign, blank2}, want: []string{mkfs + "/dev/vda", fsck + "/dev/vda", "mount /dev/vda (ext4) on /state"}},
 		{name: "state exists beside a blank disk", cmdline: autoformat, devices: []blockdev.Device{blank, state}, want: []string{fsck + "/dev/sdb1", "mount /dev/sdb1 (ext4) on /state"}},
 		{name: "state comes while the blank disk waits", cmdline: autoformat, devices: []blockdev.Device{blank}, setup: late(state), want: []string{fsck + "/dev/sdb1", "mount /dev/sdb1 (ext4) on /state"}},
@@ -98,7 +105,7 @@ func TestState(t *testing.T) {
 			f.boot()
 			var got []string
 			for _, c := range f.calls {
-				if strings.HasPrefix(c, "run ") || strings.Contains(c, "state-disk (") ||
+				if strings.HasPrefix(c, "run ") || strings.HasPrefix(c, "write ") && strings.Contains(c, "partitions") || strings.Contains(c, "state-disk (") ||
 					strings.HasSuffix(c, " /state") || strings.HasSuffix(c, "/state-disk") {
 					got = append(got, c)
 				}

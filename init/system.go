@@ -17,10 +17,13 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/blockdev"
 	"github.com/bulkhead-os/bulkhead/internal/bootlog"
 	"github.com/bulkhead-os/bulkhead/internal/bootstate"
+	"github.com/bulkhead-os/bulkhead/internal/disklayout"
 	"github.com/bulkhead-os/bulkhead/internal/fsverity"
+	"github.com/bulkhead-os/bulkhead/internal/gpt"
 	"github.com/bulkhead-os/bulkhead/internal/kmsg"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/internal/loop"
+	"github.com/bulkhead-os/bulkhead/internal/partition"
 	"github.com/bulkhead-os/bulkhead/internal/power"
 	"github.com/bulkhead-os/bulkhead/internal/uevent"
 	"golang.org/x/sys/unix"
@@ -52,6 +55,9 @@ type system interface {
 	Modaliases() ([]string, error)
 	Devices() ([]blockdev.Device, error)
 	OpenDevice(path string) (device, error)
+	// AddPartition makes a partition of a disk known to the kernel.
+	AddPartition(disk string, p disklayout.Partition) error
+	WritePartitionTable(disk string, t gpt.Table) error
 
 	ReadFile(path string) (string, error)
 	WriteFile(path, content string) error
@@ -212,8 +218,29 @@ func empty(root *os.Root, dev uint64, keep string) error {
 	return errors.Join(errs...)
 }
 
-func (*linux) Devices() ([]blockdev.Device, error)         { return blockdev.List("/") }
-func (*linux) OpenDevice(path string) (device, error)      { return os.Open(path) }
+func (*linux) Devices() ([]blockdev.Device, error)    { return blockdev.List("/") }
+func (*linux) OpenDevice(path string) (device, error) { return os.Open(path) }
+func (*linux) AddPartition(disk string, p disklayout.Partition) error {
+	f, err := os.OpenFile(disk, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return partition.Add(f, p.Number, p.Start, p.Size)
+}
+
+func (*linux) WritePartitionTable(disk string, t gpt.Table) error {
+	encoded, err := t.Encode()
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(disk, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(partition.WriteTable(f, int64(t.Sectors)*int64(t.SectorSize), t.SectorSize, encoded), f.Close())
+}
+
 func (*linux) MakeDir(path string, mode fs.FileMode) error { return makeDir(path, mode) }
 func (*linux) SetHostname(name string) error               { return unix.Sethostname([]byte(name)) }
 

@@ -125,6 +125,10 @@ func (e *engine) run(ctx context.Context, reload <-chan os.Signal) error {
 	if err := os.WriteFile(containerdConfig, []byte(containerdTOML(dataRoot, e.flavour)), 0o600); err != nil {
 		return err
 	}
+	reserve := newInodeReserve(dataRoot)
+	if err := reserve.release(); err != nil {
+		e.log.Warn("the engine starts without the reserve of inodes", "err", err)
+	}
 	if n, err := killLeftovers(e.further.cgroups(), dataRoot, milestone.UserDrain.Reached()); err != nil || n > 0 {
 		e.log.Warn("killed containers that no engine can take over", "count", n, "err", err)
 	}
@@ -164,6 +168,9 @@ func (e *engine) run(ctx context.Context, reload <-chan os.Signal) error {
 			err := e.look(dataRoot)
 			if e.configured {
 				watch.Reset(lookAround)
+				if err := reserve.fill(); err != nil {
+					e.log.Debug("no reserve of inodes", "err", err)
+				}
 			}
 			if data.lost() {
 				err = errWiped

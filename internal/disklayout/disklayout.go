@@ -1,11 +1,12 @@
-// Package disklayout says how an installed disk is divided: one table, which
-// the installer, the boot and the tests share. It computes and does nothing.
+// Package disklayout says how a disk is divided: one table, which the installer,
+// the boot and the tests share. It computes and does nothing.
 package disklayout
 
 import (
 	"fmt"
 
 	"github.com/bulkhead-os/bulkhead/internal/gpt"
+	"github.com/bulkhead-os/bulkhead/internal/layout"
 )
 
 // A Role is what a partition is for. The partition's name in the table is the
@@ -35,6 +36,9 @@ const (
 	GiB = 1 << 30
 	// Smallest is the smallest disk that is installed to.
 	Smallest = 3 * GiB
+	// SmallestForData is the smallest disk without a system on it that people's
+	// data has a partition of its own on.
+	SmallestForData = 2 * GiB
 	// smallDisk is what a disk needs for slots of full size.
 	smallDisk = 8 * GiB
 )
@@ -99,19 +103,32 @@ type Partition struct {
 	Start, Size int64
 }
 
-// Plan divides a disk of size bytes.
+// Plan divides a disk of size bytes for a system.
 func Plan(size int64, sector int) ([]Partition, error) {
 	if size < Smallest {
 		return nil, fmt.Errorf("%d MiB are too few: an installed system needs %d GiB", size/MiB, Smallest/GiB)
 	}
-	if sector != 512 && sector != 4096 {
-		return nil, fmt.Errorf("sectors of %d bytes: want 512 or 4096", sector)
+	return divide(disk{size, sector}, rows())
+}
+
+// PlanState divides a disk of size bytes for what lasts, of a system that comes
+// from elsewhere.
+func PlanState(size int64, sector int) ([]Partition, error) {
+	if size < SmallestForData {
+		return nil, fmt.Errorf("%d MiB are too few: state and data need %d GiB", size/MiB, SmallestForData/GiB)
 	}
-	d := disk{size, sector}
+	all := rows()
+	return divide(disk{size, sector}, all[len(all)-2:])
+}
+
+func divide(d disk, rows []row) ([]Partition, error) {
+	if d.sector != 512 && d.sector != 4096 {
+		return nil, fmt.Errorf("sectors of %d bytes: want 512 or 4096", d.sector)
+	}
 	// One MiB in front and one behind are the table's.
-	at, end := int64(MiB), size/MiB*MiB-MiB
+	at, end := int64(MiB), d.size/MiB*MiB-MiB
 	var parts []Partition
-	for i, r := range rows() {
+	for i, r := range rows {
 		p := Partition{Number: i + 1, Role: r.role, Type: r.kind, Start: at, Size: end - at}
 		if r.size != nil {
 			p.Size = r.size(d)
@@ -149,6 +166,22 @@ func IsInstalled(t gpt.Table) bool {
 	}
 	return true
 }
+
+// MakeFS are the arguments of mkfs.ext4 for a partition of state or data. -F:
+// the device may be a whole disk.
+func (p Partition) MakeFS(device string) []string {
+	args := []string{"-q", "-F", "-e", "remount-ro"}
+	if p.Role == Data {
+		args = append(args, "-L", layout.DataLabel, "-m", fmt.Sprintf("%.4f", float64(dataReserve(p.Size))*100/float64(p.Size)))
+	} else {
+		args = append(args, "-L", layout.StateLabel)
+	}
+	return append(args, device)
+}
+
+// dataReserve is what only daemons get of the data partition of size bytes: user
+// Docker must be able to start and to delete when containers have filled it.
+func dataReserve(size int64) int64 { return min(max(size/50, 64*MiB), GiB) }
 
 // Find returns the partition of a table that has a role.
 func Find(t gpt.Table, role Role) (number int, p gpt.Partition, found bool) {

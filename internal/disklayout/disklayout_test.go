@@ -47,6 +47,27 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+func TestPlanState(t *testing.T) {
+	parts, err := PlanState(4*GiB+4096, 4096)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := Table(parts, 4*GiB+4096, 4096, gpt.NewGUID)
+	if _, err := table.Encode(); err != nil {
+		t.Error(err)
+	}
+	if IsInstalled(table) {
+		t.Error("a disk without a system counts as installed")
+	}
+	want := []Partition{{1, State, parts[0].Type, MiB, GiB}, {2, Data, parts[0].Type, MiB + GiB, 3*GiB - 2*MiB}}
+	if diff := cmp.Diff(want, parts); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := PlanState(2*GiB-1, 512); err == nil {
+		t.Error("too small a disk is divided")
+	}
+}
+
 func TestRefuses(t *testing.T) {
 	for _, d := range []disk{{3*GiB - 1, 512}, {8 * GiB, 2048}} {
 		if _, err := Plan(d.size, d.sector); err == nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/disklayout"
 	"github.com/bulkhead-os/bulkhead/internal/gpt"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
+	"github.com/bulkhead-os/bulkhead/internal/partition"
 	"github.com/bulkhead-os/bulkhead/internal/release"
 	"github.com/bulkhead-os/bulkhead/internal/slots"
 )
@@ -106,14 +107,7 @@ func (p *Plan) part(role disklayout.Role) disklayout.Partition {
 
 // device is the node of a partition.
 func (p *Plan) device(role disklayout.Role) string {
-	return partitionPath(p.Disk.Path, p.part(role).Number)
-}
-
-func partitionPath(disk string, number int) string {
-	if last := disk[len(disk)-1]; '0' <= last && last <= '9' {
-		disk += "p"
-	}
-	return fmt.Sprintf("%s%d", disk, number)
+	return partition.Path(p.Disk.Path, strconv.Itoa(p.part(role).Number))
 }
 
 // A Step is one part of the work.

@@ -132,7 +132,7 @@ func (r *run) addPartitions(context.Context) error {
 		if err := zero(r.disk, p.Start, disklayout.MiB); err != nil {
 			return err
 		}
-		if err := addPartition(r.disk, p.Number, p.Start, p.Size); err != nil {
+		if err := partition.Add(r.disk, p.Number, p.Start, p.Size); err != nil {
 			return err
 		}
 	}
@@ -152,11 +152,10 @@ func (r *run) mounted(device, kind string, flags uintptr, use func(dir string) e
 }
 
 func (r *run) makeState(ctx context.Context) error {
-	device := r.device(disklayout.State)
-	if err := r.tool(ctx, "/usr/sbin/mkfs.ext4", "-q", "-F", "-L", layout.StateLabel, "-e", "remount-ro", device); err != nil {
+	if err := r.makeFS(ctx, disklayout.State); err != nil {
 		return err
 	}
-	return r.mounted(device, "ext4", 0, func(dir string) error {
+	return r.mounted(r.device(disklayout.State), "ext4", 0, func(dir string) error {
 		for _, f := range r.Config {
 			if err := partition.WriteFile(filepath.Join(dir, f.Path), f.Data, 0o600); err != nil {
 				return err
@@ -170,15 +169,10 @@ func (r *run) makeState(ctx context.Context) error {
 	})
 }
 
-// reserve is what only daemons get of the data partition, in bytes: user Docker
-// must be able to start and to delete when containers have filled it.
-func reserve(size int64) int64 { return min(max(size/50, 64*disklayout.MiB), disklayout.GiB) }
+func (r *run) makeData(ctx context.Context) error { return r.makeFS(ctx, disklayout.Data) }
 
-func (r *run) makeData(ctx context.Context) error {
-	size := r.part(disklayout.Data).Size
-	percent := float64(reserve(size)) * 100 / float64(size)
-	return r.tool(ctx, "/usr/sbin/mkfs.ext4", "-q", "-F", "-L", layout.DataLabel, "-e", "remount-ro",
-		"-m", fmt.Sprintf("%.4f", percent), r.device(disklayout.Data))
+func (r *run) makeFS(ctx context.Context, role disklayout.Role) error {
+	return r.tool(ctx, append([]string{"/usr/sbin/mkfs.ext4"}, r.part(role).MakeFS(r.device(role))...)...)
 }
 
 func (r *run) writeBootState(context.Context) error {
@@ -301,23 +295,7 @@ func (r *run) writeBootCode(context.Context) error {
 	return errors.Join(err, r.disk.Sync())
 }
 
-// writeTable makes all of it a disk that boots. The backup comes first and the
-// first sector last, so that no cut between leaves a table that is half.
+// writeTable makes all of it a disk that boots.
 func (r *run) writeTable(context.Context) error {
-	for _, part := range []struct {
-		at   int64
-		data []byte
-	}{
-		{r.Disk.Size/int64(r.Disk.Sector)*int64(r.Disk.Sector) - int64(len(r.table.Backup)), r.table.Backup},
-		{int64(r.Disk.Sector), r.table.Primary},
-		{0, r.table.MBR},
-	} {
-		if _, err := r.disk.WriteAt(part.data, part.at); err != nil {
-			return err
-		}
-		if err := r.disk.Sync(); err != nil {
-			return err
-		}
-	}
-	return nil
+	return partition.WriteTable(r.disk, r.Disk.Size, r.Disk.Sector, r.table)
 }

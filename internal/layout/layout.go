@@ -251,6 +251,9 @@ const (
 	UserShmDir   = UserRunDir + "/shm"
 	UserSocket   = "/run/docker.sock"
 	UserDataRoot = "/var/lib/user-docker"
+	// ReserveID is the number of a user and of a group that no account has. An
+	// ext file system keeps its reserve for them: OS services have the group.
+	ReserveID = 2147483646
 	// UserFailure says in one line which mistake of the user keeps user Docker
 	// from starting; it is there only as long as that is so.
 	UserFailure = UserRunDir + "/failure"

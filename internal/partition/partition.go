@@ -1,5 +1,5 @@
-// Package partition uses partitions that are mounted for a moment only, and
-// makes sure that what was written is on the disk.
+// Package partition divides disks, uses partitions that are mounted for a moment
+// only, and makes sure that what was written is on the disk.
 package partition
 
 import (

@@ -3,11 +3,13 @@ package spec
 import (
 	"cmp"
 	"errors"
+	"strconv"
 
 	"github.com/moby/moby/api/types/container"
 
 	"github.com/bulkhead-os/bulkhead/images"
 	"github.com/bulkhead-os/bulkhead/internal/dockerapi"
+	"github.com/bulkhead-os/bulkhead/internal/layout"
 	osconfig "github.com/bulkhead-os/bulkhead/os-config"
 )
 
@@ -33,6 +35,11 @@ func Declared(d images.Declaration, image string, labels map[string]string) (doc
 	// The daemon makes no difference between null and empty. A hash does, and
 	// existing containers have that of null.
 	host.PortBindings, host.DNS = nil, nil
+	if !d.Service.Privileged {
+		// The others have CAP_SYS_RESOURCE. What mounts an overlay hands its groups to
+		// all that write to it, but not that capability: an engine must not have this one.
+		host.GroupAdd = []string{strconv.Itoa(layout.ReserveID)}
+	}
 	if d.Service.SharedShim {
 		host.Annotations = map[string]string{shimGroup: sharedShim}
 	}

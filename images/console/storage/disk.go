@@ -110,17 +110,6 @@ func partitionType(table osconfig.TableType, t string) string {
 	return t
 }
 
-// partitionPath is the device of a partition: /dev/sda1, /dev/nvme0n1p1.
-func partitionPath(disk, number string) string {
-	if last := disk[len(disk)-1]; '0' <= last && last <= '9' && strings.HasPrefix(disk, "/dev/") && !strings.Contains(disk, "/disk/") {
-		return disk + "p" + number
-	}
-	if strings.Contains(disk, "/disk/") {
-		return disk + "-part" + number
-	}
-	return disk + number
-}
-
 // makeFS is the command that makes a file system.
 func makeFS(fs osconfig.FSSetup, device string) []string {
 	kind, label := string(fs.Filesystem), fs.Label

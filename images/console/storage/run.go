@@ -17,6 +17,7 @@ import (
 	"github.com/bulkhead-os/bulkhead/internal/blockdev"
 	"github.com/bulkhead-os/bulkhead/internal/layout"
 	"github.com/bulkhead-os/bulkhead/internal/milestone"
+	"github.com/bulkhead-os/bulkhead/internal/partition"
 	"github.com/bulkhead-os/bulkhead/internal/retry"
 	"github.com/bulkhead-os/bulkhead/internal/tool"
 	"github.com/bulkhead-os/bulkhead/internal/wait"
@@ -290,7 +291,7 @@ func (r Runner) makeFileSystem(ctx context.Context, until time.Time, fs osconfig
 			return err
 		}
 	default:
-		if device, err = awaitDevice(ctx, time.Now().Add(deviceLimit), partitionPath(device, string(fs.Partition))); err != nil {
+		if device, err = awaitDevice(ctx, time.Now().Add(deviceLimit), partition.Path(device, string(fs.Partition))); err != nil {
 			return err
 		}
 	}

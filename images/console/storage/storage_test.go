@@ -180,17 +180,6 @@ func TestFileSystem(t *testing.T) {
 	}
 }
 
-func TestPartitionPath(t *testing.T) {
-	for disk, want := range map[string]string{
-		"/dev/sda": "/dev/sda1", "/dev/nvme0n1": "/dev/nvme0n1p1", "/dev/mmcblk0": "/dev/mmcblk0p1",
-		"/dev/disk/by-id/virtio-x": "/dev/disk/by-id/virtio-x-part1",
-	} {
-		if got := partitionPath(disk, "1"); got != want {
-			t.Errorf("partitionPath(%s) = %s; want %s", disk, got, want)
-		}
-	}
-}
-
 func TestParse(t *testing.T) {
 	got := parseContent("DEVNAME=/dev/vdb\nLABEL=data one\nUUID=1\nTYPE=ext4\nUSAGE=filesystem\n")
 	if want := (Content{Type: "ext4", Label: "data one"}); got != want {
