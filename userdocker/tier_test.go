@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -23,6 +24,9 @@ func TestTier(t *testing.T) {
 	if _, err := os.Stat("/sys/fs/cgroup"); err != nil {
 		t.Skip(err)
 	}
+	// Pdeathsig is about the thread that starts a process.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	dir := t.TempDir()
 	tier, err := newTier(filepath.Join(dir, "holder"))
 	if err != nil {

@@ -98,7 +98,8 @@ func TestStuckReceiver(t *testing.T) {
 	for range 1000 {
 		log.Info("full", "fill", strings.Repeat("x", 1000))
 	}
-	if d := time.Since(start); d > 5*sendTimeout {
-		t.Errorf("1000 records took %v with a receiver that does not read; want at most %v", d, 5*sendTimeout)
+	// If each waited, they would take a thousand times the limit.
+	if d := time.Since(start); d > 200*sendTimeout {
+		t.Errorf("1000 records took %v with a receiver that does not read: each waits", d)
 	}
 }
