@@ -83,7 +83,7 @@ func Bounded(dir string) Opener {
 		room := int64(fs.Bavail) / 10 * 9 * fs.Bsize
 		cmd := exec.CommandContext(ctx, "/proc/self/exe", strconv.FormatInt(room, 10))
 		cmd.Args[0] = UnpackProgram
-		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(group.Fd()), Pdeathsig: syscall.SIGKILL}
+		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(group.Fd())}
 		return startChild(cmd, archive)
 	}
 }
