@@ -59,6 +59,9 @@ func (g *guest) checkFullDisk(t *testing.T, fill string) {
 	g.sh(t, "docker run -d --name fills %s sh -c %s", image, quote("{ "+fill+"; } 2>/dev/null"))
 	g.eventually(t, "nothing more fits", 2*time.Minute,
 		g.succeeds("docker inspect -f '{{.State.Status}} {{.State.ExitCode}}' fills | grep -x 'exited 1'"))
+	if left := g.number(t, "stat -f -c %%f /home") * 4096; left < 48<<20 {
+		t.Errorf("a plain container leaves %d bytes; want the reserve of 64 MiB or more", left)
+	}
 	check := func(t *testing.T, note string) {
 		t.Helper()
 		hull := g.afloat(t)
