@@ -142,6 +142,15 @@ func (w Want) ours(c dockerapi.Container) bool {
 	return c.Labels[LabelSpec] == w.Spec.Config.Labels[LabelSpec] && w.Shipped() && c.ImageID == w.Image.Manifest
 }
 
+// ServiceOf returns the OS service that a container of System Docker belongs to,
+// or "". Such a container has the name of its service: people set the label, too.
+func ServiceOf(c dockerapi.Container) string {
+	if c.Labels[LabelService] != c.Name {
+		return ""
+	}
+	return c.Name
+}
+
 func isUp(c dockerapi.Container) bool {
 	return c.State == dockerapi.Running || c.State == dockerapi.Paused
 }
@@ -215,10 +224,9 @@ func (w Want) wait(container string) Action {
 func Orphans(decls []images.Declaration, have []dockerapi.Container) []Action {
 	var actions []Action
 	for _, c := range have {
-		name, ours := c.Labels[LabelService]
+		name := ServiceOf(c)
 		known := slices.ContainsFunc(decls, func(d images.Declaration) bool { return d.Name == name })
-		// A container has its service's name, unless people made it.
-		if ours && !known && c.Name == name {
+		if name != "" && !known {
 			actions = append(actions, Action{Kind: RemoveContainer, Service: name, Container: c.ID, Reason: "no such service any more"})
 		}
 	}

@@ -51,7 +51,7 @@ func Look(ctx context.Context, system, user daemon, routes fs.FS) Picture {
 		p.SystemDocker = err.Error()
 	}
 	for _, c := range services {
-		if c.Labels[plan.LabelService] == c.Name {
+		if plan.ServiceOf(c) != "" {
 			p.Services[c.Name] = trouble(c)
 		}
 	}

@@ -285,9 +285,8 @@ func (p places) list(ctx context.Context, tier, label string) ([]service, error)
 	if err != nil {
 		return nil, err
 	}
-	// People's containers may have the label of an OS service.
 	if label == plan.LabelService {
-		containers = slices.DeleteFunc(containers, func(c dockerapi.Container) bool { return c.Labels[label] != c.Name })
+		containers = slices.DeleteFunc(containers, func(c dockerapi.Container) bool { return plan.ServiceOf(c) == "" })
 	}
 	services := make([]service, len(containers))
 	for i, c := range containers {
