@@ -64,7 +64,7 @@ func (g *guest) checkFirewall(t *testing.T) {
 	inside := map[int]int{open: open, published: shut, shut: shut, shutPublished: open, denied: denied}
 	addrs := make(map[int]string)
 	answers := func(port int) error { return pageSays(t.Context(), addrs[port], fmt.Sprintf("port %d", inside[port])) }
-	// A port that is to be closed gets less time: each takes all of it.
+	// A closed port takes all the time that it gets, so it gets less.
 	isOpen := func(port int) error {
 		ctx := t.Context()
 		if port != open && port != published {

@@ -228,9 +228,9 @@ const (
 	fsckLimit = 2 * time.Hour
 )
 
-// format makes the state's file system on a blank disk: beside a partition for
-// people's data, where there is room for both, so that they cannot fill up the
-// state. The table is written last: until then the disk is blank.
+// format makes the state's file system on a blank disk. A disk with room for both
+// also gets a partition for people's data, so that they cannot fill the state. The
+// table is written last: until then the disk is blank.
 func (b *boot) format(ctx context.Context, d blockdev.Device) error {
 	ctx, cancel := context.WithTimeout(ctx, mkfsLimit)
 	defer cancel()

@@ -24,7 +24,7 @@ func (w WireGuard) On() bool { return w.PrivateKey.Secret != "" }
 type WireGuardPeer struct {
 	// Its key, as `wg pubkey` makes it.
 	PublicKey WireGuardPublicKey `yaml:"public_key" required:"true" origin:"Bulkhead" eg:"YW4gZXhhbXBsZSwgYW5kIG5vdGhpbmcgc2VjcmV0LTE="`
-	// Key that both share beside it, as `wg genpsk` makes it.
+	// Secret that both ends share in addition, as `wg genpsk` makes it.
 	PresharedKey WireGuardKey `yaml:"preshared_key" origin:"Bulkhead" eg:"dHdvIGVuZHMgc2hhcmUgYW4gZXhhbXBsZSwgMCBzZWM="`
 	// Where it is; else it has to come first.
 	Endpoint Endpoint `yaml:"endpoint" origin:"Bulkhead" eg:"vpn.example.org:51820"`

@@ -47,7 +47,7 @@ const (
 	testPeer = "YW4gZXhhbXBsZSwgYW5kIG5vdGhpbmcgc2VjcmV0LTE="
 )
 
-// tunnelOf has a tunnel with one peer beside other interfaces.
+// tunnelOf is a configuration with a tunnel to one peer, and other interfaces.
 func tunnelOf(others, address, peer string) string {
 	return others + "      wg0: {address: " + address + ", wireguard: {private_key: " + testKey + ", peers: [{public_key: " + testPeer + ", " + peer + "}]}}\n"
 }
@@ -88,7 +88,7 @@ func TestPlan(t *testing.T) {
 		{"other hardware than configured", "      eth7: {address: 10.0.0.2/24}\n", []Link{eth0},
 			[]Target{{Name: "eth0", DHCP: true}},
 			[]string{"rancher.network.interfaces.eth7: no such interface yet; there is eth0 (52:54:00:00:00:0a)", "no configured interface exists; DHCP on every wired link"}},
-		{"a tunnel beside DHCP", tunnelOf("", "10.7.0.1/24", "allowed_ips: [10.7.0.2, 10.8.0.0/16, 10.8.0.0/16, 0.0.0.0/0, '::/0', 'fd00:8::/64']"), []Link{eth0, lo},
+		{"a tunnel and DHCP", tunnelOf("", "10.7.0.1/24", "allowed_ips: [10.7.0.2, 10.8.0.0/16, 10.8.0.0/16, 0.0.0.0/0, '::/0', 'fd00:8::/64']"), []Link{eth0, lo},
 			[]Target{{Name: "eth0", DHCP: true}, {
 				Name: "wg0", Kind: wireguard, Addresses: prefixes("10.7.0.1/24"), Routes: prefixes("10.8.0.0/16", "fd00:8::/64"),
 				WireGuard: osconfig.WireGuard{PrivateKey: osconfig.WireGuardKey{Secret: testKey}, Peers: []osconfig.WireGuardPeer{{

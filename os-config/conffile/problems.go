@@ -12,7 +12,7 @@ import (
 )
 
 // A ProblemFile lists the problems of the running configuration for people, one
-// line for each. A second file beside it, with the same as JSON, is for programs.
+// line for each. Programs read the same list as JSON, in a second file.
 type ProblemFile string
 
 func (f ProblemFile) values() string { return string(f) + ".json" }

@@ -183,7 +183,7 @@ func TestBring(t *testing.T) {
 }
 
 // What people label as a service, or make from its image, is none of its
-// containers: running, gone or beside the real one.
+// containers: whether it runs or has ended, with or without the real one.
 func TestForgedLabels(t *testing.T) {
 	ntp := services(t)["ntp"]
 	labels := ntp.Spec.Config.Labels
