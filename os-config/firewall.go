@@ -105,14 +105,9 @@ func parseFirewallRule(text string) (m FirewallMatch, err error) {
 		value := rest[1]
 		switch {
 		case rest[0] == "from" && !m.From.IsValid():
-			m.From, err = netip.ParsePrefix(value)
-			if addr, single := netip.ParseAddr(value); err != nil && single == nil && addr.Zone() == "" {
-				m.From, err = addr.Prefix(addr.BitLen())
-			}
-			if err != nil {
+			if m.From, err = parseNetwork(value); err != nil {
 				return m, fmt.Errorf("%s: expected an IP address, with or without the length of its network", value)
 			}
-			m.From = m.From.Masked()
 		case rest[0] == "on" && m.Link == "":
 			if err := new(LinkName).setText(value); err != nil {
 				return m, fmt.Errorf("%s: %w", value, err)

@@ -78,15 +78,21 @@ func (e *Endpoint) setText(text string) error {
 type IPNetwork string
 
 func (n *IPNetwork) setText(text string) error {
+	p, err := parseNetwork(text)
+	if err != nil {
+		return errors.New("expected a network such as 10.7.0.0/24")
+	}
+	*n = IPNetwork(p.String())
+	return nil
+}
+
+// parseNetwork reads a network, or an address as the network of that one.
+func parseNetwork(text string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(text)
 	if addr, single := netip.ParseAddr(text); err != nil && single == nil && addr.Zone() == "" {
 		p, err = addr.Prefix(addr.BitLen())
 	}
-	if err != nil {
-		return errors.New("expected a network such as 10.7.0.0/24")
-	}
-	*n = IPNetwork(p.Masked().String())
-	return nil
+	return p.Masked(), err
 }
 
 // Keepalive is a number of seconds; 0 for never.

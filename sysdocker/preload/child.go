@@ -22,7 +22,7 @@ import (
 
 const (
 	// UnpackProgram is the name by which this program unpacks an archive from its
-	// standard input to its standard output: see Plain.
+	// standard input to its standard output: see Unpack.
 	UnpackProgram = "unpack-archive"
 	// unpackMemory has room for two windows: a compressed layer in a compressed
 	// archive. Without swap, an xz archive that wants gigabytes ends there.
